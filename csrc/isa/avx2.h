@@ -1,0 +1,59 @@
+/* isa/avx2.h: x86-64 with AVX2 and FMA (Haswell 2013, Zen 2017 and later). Contract: isa/scalar.h.
+ * 16 registers: 12 accumulators + 3 or 2 broadcasts + the weight vectors. */
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#define RF_CLOSE_TARGET
+#else
+#pragma GCC target("avx2,fma")
+#endif
+#include <immintrin.h>
+
+#define LANES (32 / (int)sizeof(T))
+#define MR4 3
+#define MR3 4
+#define MR2 6
+#define PN4 2
+#define PN3 3
+#define PN2 4
+
+/* window into ones-then-zeros: the mask of the first n lanes */
+static const int32_t rf_mask_source[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
+
+#ifdef RF_F32
+typedef float T;
+typedef __m256 V;
+RF_INLINE __m256i v_mask(int n) { return _mm256_loadu_si256((const __m256i *)(rf_mask_source + 8 - n)); }
+#define RF_OP(name) _mm256_##name##_ps
+#define v_splat(p) _mm256_broadcast_ss(p)
+#define v_shift_exponent(a) _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(a), 23))
+#else
+typedef double T;
+typedef __m256d V;
+RF_INLINE __m256i v_mask(int n) { return _mm256_loadu_si256((const __m256i *)(rf_mask_source + 8 - 2 * n)); }
+#define RF_OP(name) _mm256_##name##_pd
+#define v_splat(p) _mm256_broadcast_sd(p)
+#define v_shift_exponent(a) _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(a), 52))
+#endif
+
+RF_INLINE V v_load(const T *p) { return RF_OP(loadu)(p); }
+RF_INLINE void v_store(T *p, V v) { RF_OP(storeu)(p, v); }
+RF_INLINE V v_load_n(const T *p, int n) { return RF_OP(maskload)(p, v_mask(n)); }
+RF_INLINE void v_store_n(T *p, V v, int n) { RF_OP(maskstore)(p, v_mask(n), v); }
+RF_INLINE V v_set1(T x) { return RF_OP(set1)(x); }
+RF_INLINE V v_add(V a, V b) { return RF_OP(add)(a, b); }
+RF_INLINE V v_sub(V a, V b) { return RF_OP(sub)(a, b); }
+RF_INLINE V v_mul(V a, V b) { return RF_OP(mul)(a, b); }
+RF_INLINE V v_div(V a, V b) { return RF_OP(div)(a, b); }
+RF_INLINE V v_fma(V a, V b, V c) { return RF_OP(fmadd)(a, b, c); }
+RF_INLINE V v_fnma(V a, V b, V c) { return RF_OP(fnmadd)(a, b, c); }
+RF_INLINE V v_min(V a, V b) { return RF_OP(min)(a, b); } /* the instruction returns b when either is NaN */
+RF_INLINE V v_max(V a, V b) { return RF_OP(max)(a, b); }
+RF_INLINE V v_abs(V a) { return RF_OP(andnot)(v_set1((T)-0.0), a); }
+RF_INLINE V v_copysign(V magnitude, V sign)
+{
+    const V minus = v_set1((T)-0.0);
+    return RF_OP(or)(RF_OP(andnot)(minus, magnitude), RF_OP(and)(minus, sign));
+}
+RF_INLINE V v_where_neg(V x, V a, V b) { return RF_OP(blendv)(b, a, RF_OP(cmp)(x, RF_OP(setzero)(), _CMP_LT_OQ)); }
+RF_INLINE V v_where_pos(V x, V a) { return RF_OP(andnot)(RF_OP(cmp)(x, RF_OP(setzero)(), _CMP_LE_OQ), a); }
+#define v_pin(v) __asm__("" : "+x"(v))

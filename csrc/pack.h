@@ -1,0 +1,49 @@
+/* pack.h: weights and rows rearranged into the panels that tile.h reads. Plain loops: each weight is packed once per
+ * sequence or frozen once, each row block of the gradient products once per block. */
+
+/* rows: pointers to gates*H rows of k_len elements (units of gate 0, of gate 1, ...) -> panels of LANES units with the
+ * gates side by side, or of 2*LANES units when gates == 1.
+ * Element (panel q, k, vector v, lane): gate v of unit q*LANES + lane, or unit (2q + v)*LANES + lane; 0 past H. */
+static void pack_gates(void *out, const void *const *rows, ptrdiff_t hidden, ptrdiff_t k_len, int gates)
+{
+    const int nv = gates == 1 ? 2 : gates, units = gates == 1 ? 2 : 1;
+    T *to = out;
+    for (ptrdiff_t first = 0; first < hidden; first += units * LANES, to += k_len * nv * LANES)
+        for (int v = 0; v < nv; ++v) {
+            const ptrdiff_t unit = first + (gates == 1 ? v * LANES : 0), left = hidden - unit;
+            const int n = left < 0 ? 0 : left < LANES ? (int)left : LANES;
+            const T *from[LANES];
+            for (int lane = 0; lane < n; ++lane) from[lane] = rows[(gates == 1 ? 0 : v * hidden) + unit + lane];
+            for (ptrdiff_t k = 0; k < k_len; ++k) {
+                T *at = to + (k * nv + v) * LANES;
+                int lane = 0;
+                for (; lane < n; ++lane) at[lane] = from[lane][k];
+                for (; lane < LANES; ++lane) at[lane] = 0;
+            }
+        }
+}
+
+/* rows: k_len pointers to rows of `cols` elements -> panels of `panel` columns; 0 past cols. */
+static void pack_rows(void *out, const void *const *rows, ptrdiff_t k_len, ptrdiff_t cols, int panel)
+{
+    T *to = out;
+    for (ptrdiff_t first = 0; first < cols; first += panel) {
+        const int n = cols - first < panel ? (int)(cols - first) : panel;
+        for (ptrdiff_t k = 0; k < k_len; ++k, to += panel) {
+            const T *from = (const T *)rows[k] + first;
+            int j = 0;
+            for (; j < n; ++j) to[j] = from[j];
+            for (; j < panel; ++j) to[j] = 0;
+        }
+    }
+}
+
+/* out[j] += rows[0][j], then rows[1][j], ...: one running sum per column. */
+static void column_sum(void *out, const void *const *rows, ptrdiff_t k_len, ptrdiff_t cols)
+{
+    T *sum = out;
+    for (ptrdiff_t k = 0; k < k_len; ++k) {
+        const T *row = rows[k];
+        for (ptrdiff_t j = 0; j < cols; ++j) sum[j] += row[j];
+    }
+}

@@ -1,0 +1,154 @@
+/* rnnfast.h: the C side of rnnfast as the Cython loops see it.
+ *
+ * What it is:  plain structs, one table of kernels per (ISA, dtype), one table of cells, the thread team.
+ * What it is not: it has no time loop (those are in Cython) and never sees Python.
+ *
+ * Letters used everywhere: T steps, B batch rows, I input size, H hidden size, G gates of a cell.
+ * Strides ("ld...") count elements, not bytes. No function here allocates unless it says so.
+ */
+#ifndef RNNFAST_H
+#define RNNFAST_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* ---- products ---------------------------------------------------------------------------------
+ * out[m, n] = start[m, n] + sum over k = 0 .. k_len-1, in this order, of a[m, k] * w[k, n].
+ * One accumulator per output element: its bits depend neither on how rows are grouped, nor on
+ * panels, nor on threads. `w` is packed (pack.h draws it). */
+typedef struct rf_product {
+    ptrdiff_t rows;            /* m: rows of this call */
+    ptrdiff_t cols;            /* n: units (H) or columns the panels cover; the last panel may be partial */
+    ptrdiff_t k;               /* depth of this call; 0 = no product, only the epilogue */
+    ptrdiff_t k_panel;         /* depth the panels were packed with: distance of two panels */
+    ptrdiff_t panel0, panel1;  /* half-open range of panels of this call */
+    const void *a;             /* (rows, k) row-major, or packed by pack_rows when `packed_a` */
+    ptrdiff_t lda;             /* elements from one row of a to the next (row-major a) */
+    const void *w;             /* packed panels */
+    int packed_a;              /* a is in panels of `mr` rows (see rf_kernels.pack_rows) */
+} rf_product;
+
+typedef enum { RF_START_ZERO, RF_START_BIAS, RF_START_C } rf_start;
+
+typedef struct rf_gemm {
+    rf_product p;
+    void *c;                   /* (rows, cols) out, and in when start == RF_START_C */
+    ptrdiff_t ldc;
+    const void *bias;          /* (cols,), start == RF_START_BIAS */
+    rf_start start;
+} rf_gemm;
+
+/* ---- one step of one cell, one phase ------------------------------------------------------------
+ * Used by both passes. All (rows, H) arrays; `slots` rows are (S*H): S blocks of H columns, the
+ * x-projection before a forward step, the saved activations after it, the gate gradients after a
+ * backward step. Nothing may alias except c with c_prev. The caller owns everything. */
+typedef struct rf_step {
+    rf_product p;
+    int save;                  /* forward: write the activations back into slots */
+    void *slots;      ptrdiff_t ld_slots;
+    const void *bias;          /* (H,) bias that stays apart from the x-projection (GRU: b_hn) */
+    const void *h_prev; ptrdiff_t ld_h_prev;
+    void *h;          ptrdiff_t ld_h;       /* forward: out h_t; backward: in h_t */
+    const void *c_prev;                     /* ld H */
+    void *c;                                /* forward: out c_t; backward: in c_t; ld H */
+    const void *dy;   ptrdiff_t ld_dy;      /* backward: gradient of h_t from outside, or NULL */
+    void *carry;                            /* backward: (rows, H) gradient of h_t that no product carries */
+    int carry_in;                           /* backward: add carry to dh (first step of a row, or the cell keeps one) */
+    void *dc;                               /* backward: (rows, H) in dc_t, out dc_{t-1} */
+} rf_step;
+
+typedef void (*rf_step_fn)(const rf_step *);
+
+/* ---- what the loops must know of a cell: numbers only ------------------------------------------- */
+enum { RF_SRC_X = -1, RF_SRC_H = -2 };     /* sources >= 0 are slot numbers */
+enum { RF_TO_IH, RF_TO_HH };
+
+typedef struct rf_forward_phase {          /* pre-activations of `gates` gates from `source` */
+    int source;                            /* RF_SRC_H, or the slot an earlier phase wrote */
+    int gate, gates;                       /* block of rows of W_hh */
+} rf_forward_phase;
+
+typedef struct rf_backward_phase {         /* slots[slot : slot+gates] @ W_hh[gate : gate+gates] */
+    int same_step;                         /* 0: gradients of step t+1 (gives dh_t); 1: of step t itself */
+    int slot, gate, gates;
+} rf_backward_phase;
+
+typedef struct rf_weight_product {         /* dW[gate : gate+gates] += slots[slot : slot+gates]^T source */
+    int to, source, slot, gate, gates;
+} rf_weight_product;
+
+enum { RF_MAX_PHASES = 2, RF_MAX_PRODUCTS = 4 };
+
+typedef struct rf_cell {
+    const char *name;
+    int gates;                             /* G: blocks of H rows in W_ih and W_hh */
+    int slots;                             /* S: blocks of H columns in a row of slots */
+    int saved;                             /* slots that must live until backward (0: they are only scratch) */
+    int has_c;                             /* keeps a cell state c */
+    int has_carry;                         /* dh_{t-1} has a part that no product gives (GRU: z * dh_t) */
+    int reads_h_prev;                      /* backward's elementwise part reads h_{t-1} */
+    int reads_h;                           /* ... reads h_t */
+    int split_bias;                        /* gate whose b_hh is not added to b_ih, or -1 */
+    int phases;
+    rf_forward_phase forward[RF_MAX_PHASES];
+    rf_backward_phase backward[RF_MAX_PHASES];
+    int products;                          /* rows with source RF_SRC_X also say which slot each gate's x-projection goes to */
+    rf_weight_product product[RF_MAX_PRODUCTS];
+} rf_cell;
+
+extern const rf_cell rf_cells[];
+extern const int rf_cell_count;
+int rf_find_cell(const char *name);        /* index, or -1 */
+
+/* ---- kernels of one (ISA, dtype) ------------------------------------------------------------------ */
+enum { RF_MAX_CELLS = 8 };
+
+typedef struct rf_kernels {
+    int itemsize;                          /* 4 or 8 */
+    int lanes;                             /* elements per vector */
+    int width;                             /* columns of a panel of a plain product */
+    int mr;                                /* rows of its tile: width of a panel of a packed left operand */
+    /* gates*hidden rows of k elements given by pointer -> panels with the gates side by side, zero padded */
+    void (*pack_gates)(void *out, const void *const *rows, ptrdiff_t hidden, ptrdiff_t k, int gates);
+    /* k rows given by pointer, columns [0, cols) -> panels of `panel` columns, zero padded */
+    void (*pack_rows)(void *out, const void *const *rows, ptrdiff_t k, ptrdiff_t cols, int panel);
+    /* out[j] += sum over the k rows, in their order, of row[j] */
+    void (*column_sum)(void *out, const void *const *rows, ptrdiff_t k, ptrdiff_t cols);
+    void (*gemm)(const rf_gemm *);
+    void (*tanh)(const void *x, void *y, ptrdiff_t n);          /* the kernels' vector math on an array, */
+    void (*sigmoid)(const void *x, void *y, ptrdiff_t n);       /* so that tests can reach it */
+    rf_step_fn forward[RF_MAX_CELLS][RF_MAX_PHASES];
+    rf_step_fn backward[RF_MAX_CELLS][RF_MAX_PHASES];
+} rf_kernels;
+
+/* panels that `units` units need with `gates` gates side by side, and the bytes of panels k deep */
+ptrdiff_t rf_panels(const rf_kernels *, ptrdiff_t units, int gates);
+size_t rf_panel_bytes(const rf_kernels *, ptrdiff_t units, ptrdiff_t k, int gates);
+
+/* ---- choice of ISA --------------------------------------------------------------------------------- */
+int rf_isa_count(void);                    /* compiled in, best last */
+const char *rf_isa_name(int isa);
+int rf_isa_present(int isa);               /* this CPU and OS can run it */
+const rf_kernels *rf_isa_kernels(int isa, int itemsize);
+
+/* ---- floating point environment: flush subnormals, round to nearest, no traps, inside a call ------ */
+uint64_t rf_fp_enter(void);
+void rf_fp_leave(uint64_t saved);
+
+/* ---- memory ------------------------------------------------------------------------------------------
+ * rf_alloc: 64-byte aligned, uninitialised, NULL on failure. rf_scratch: memory of the calling OS thread,
+ * kept until a larger request, freed with the thread; NULL on failure. */
+void *rf_alloc(size_t bytes);
+void rf_free(void *);
+void *rf_scratch(size_t bytes);
+
+/* ---- thread team -------------------------------------------------------------------------------------
+ * acquire -> run -> release. acquire returns how many threads the caller has (1 when the team is busy
+ * with another caller or threads cannot be had), never more than asked for. */
+typedef void (*rf_task)(void *arg, int thread, int threads);
+int rf_team_acquire(int want);
+void rf_team_run(rf_task task, void *arg, int threads);
+void rf_team_barrier(int threads);         /* inside a task, every thread; also orders memory */
+void rf_team_release(int threads);
+
+#endif

@@ -1,0 +1,169 @@
+/* team.c: the thread team. One process-wide set of workers, started when first wanted, used by one caller at a time:
+ * a second caller is told to go on alone instead of queueing, so many Python threads may compute at once.
+ *
+ * A worker waits in its own mailbox: it spins for RF_SPIN_NS after its last job (a sequence of calls pays no wake-up),
+ * then sleeps on a condition variable, so an idle team costs other thread pools nothing. A forked child starts with no
+ * workers and makes its own. Only this file knows about OS threads.
+ */
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <time.h>
+
+#include "rnnfast.h"
+
+enum { RF_MAX_THREADS = 256, RF_SPIN_NS = 200000, RF_SPINS_BEFORE_YIELD = 4000 };
+
+typedef struct worker {
+    _Alignas(64) atomic_uint job;  /* number of the last job given to this worker */
+    atomic_int asleep;
+    int index;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+} worker;
+
+static struct {
+    worker workers[RF_MAX_THREADS];
+    int started;                   /* workers 1 .. started exist; touched by the owner only */
+    rf_task task;
+    void *arg;
+    int threads;
+    _Alignas(64) atomic_int owned; /* a caller has the team */
+    _Alignas(64) atomic_int running;
+    _Alignas(64) atomic_int arrived;
+    _Alignas(64) atomic_uint passed;
+} team;
+
+static inline void pause_cpu(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ __volatile__("yield");
+#endif
+}
+
+/* Spin, then give the processor away: with more threads than processors the one waited for must run. */
+static inline void wait_turn(int *spins)
+{
+    pause_cpu();
+    if (++*spins > RF_SPINS_BEFORE_YIELD) sched_yield();
+}
+
+static int64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static void wait_for_job(worker *me, unsigned seen)
+{
+    const int64_t until = now_ns() + RF_SPIN_NS;
+    do {
+        for (int i = 0; i < 64; ++i) {
+            if (atomic_load_explicit(&me->job, memory_order_acquire) != seen) return;
+            pause_cpu();
+        }
+    } while (now_ns() < until);
+    pthread_mutex_lock(&me->lock);
+    atomic_store(&me->asleep, 1);  /* sequentially consistent with the load of job: give_job sees one or the other */
+    while (atomic_load(&me->job) == seen) pthread_cond_wait(&me->wake, &me->lock);
+    atomic_store(&me->asleep, 0);
+    pthread_mutex_unlock(&me->lock);
+}
+
+static void *worker_main(void *arg)
+{
+    worker *me = arg;
+    for (unsigned seen = 0;; ++seen) {
+        wait_for_job(me, seen);
+        team.task(team.arg, me->index, team.threads);
+        atomic_fetch_sub_explicit(&team.running, 1, memory_order_release);
+    }
+    return NULL;
+}
+
+static void give_job(worker *to)
+{
+    atomic_fetch_add(&to->job, 1);
+    if (atomic_load(&to->asleep)) {
+        pthread_mutex_lock(&to->lock);
+        pthread_cond_signal(&to->wake);
+        pthread_mutex_unlock(&to->lock);
+    }
+}
+
+static int start_worker(int index)
+{
+    worker *w = &team.workers[index];
+    pthread_t thread;
+    sigset_t all, before;
+    w->index = index;
+    atomic_store(&w->job, 0);
+    atomic_store(&w->asleep, 0);
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_cond_init(&w->wake, NULL);
+    sigfillset(&all); /* signals are for the threads of Python */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const int failed = pthread_create(&thread, NULL, worker_main, w);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (failed) return 0;
+    pthread_detach(thread);
+    return 1;
+}
+
+static void forget_workers(void)
+{
+    team.started = 0;
+    atomic_store(&team.owned, 0);
+    atomic_store(&team.running, 0);
+    atomic_store(&team.arrived, 0);
+}
+
+static void register_fork(void) { pthread_atfork(NULL, NULL, forget_workers); }
+
+int rf_team_acquire(int want)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    if (want <= 1 || atomic_exchange_explicit(&team.owned, 1, memory_order_acquire)) return 1;
+    pthread_once(&once, register_fork);
+    if (want > RF_MAX_THREADS) want = RF_MAX_THREADS;
+    while (team.started < want - 1 && start_worker(team.started + 1)) ++team.started;
+    if (want > team.started + 1) want = team.started + 1;
+    if (want == 1) atomic_store_explicit(&team.owned, 0, memory_order_release);
+    return want;
+}
+
+void rf_team_run(rf_task task, void *arg, int threads)
+{
+    if (threads > 1) {
+        team.task = task;
+        team.arg = arg;
+        team.threads = threads;
+        atomic_store(&team.running, threads - 1);
+        for (int i = 1; i < threads; ++i) give_job(&team.workers[i]);
+    }
+    task(arg, 0, threads);
+    int spins = 0;
+    while (threads > 1 && atomic_load_explicit(&team.running, memory_order_acquire)) wait_turn(&spins);
+}
+
+void rf_team_barrier(int threads)
+{
+    if (threads == 1) return;
+    const unsigned passed = atomic_load_explicit(&team.passed, memory_order_relaxed);
+    if (atomic_fetch_add_explicit(&team.arrived, 1, memory_order_acq_rel) + 1 == threads) {
+        atomic_store_explicit(&team.arrived, 0, memory_order_relaxed);
+        atomic_fetch_add_explicit(&team.passed, 1, memory_order_release);
+        return;
+    }
+    int spins = 0;
+    while (atomic_load_explicit(&team.passed, memory_order_acquire) == passed) wait_turn(&spins);
+}
+
+void rf_team_release(int threads)
+{
+    if (threads > 1) atomic_store_explicit(&team.owned, 0, memory_order_release);
+}

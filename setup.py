@@ -1,0 +1,39 @@
+"""The compiled part of rnnfast: three Cython modules; csrc is linked into the first alone. Metadata is in pyproject.toml.
+
+No -march=native and no -ffast-math: each ISA is compiled by target attributes inside its own header and chosen at run time.
+RNNFAST_CFLAGS and RNNFAST_LDFLAGS add flags (tests/sanitize.sh uses them).
+"""
+
+import os
+from glob import glob
+
+import numpy
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+CFLAGS = ["-O3", "-std=c11", "-D_POSIX_C_SOURCE=200809L", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden", "-pthread", "-g0"]
+LDFLAGS = ["-pthread", "-s"] if os.uname().sysname == "Linux" else ["-pthread"]
+
+
+def extension(name: str, sources: list[str]) -> Extension:
+    return Extension(
+        name,
+        sources,
+        include_dirs=["csrc", numpy.get_include()],
+        depends=sorted(glob("csrc/**/*.h", recursive=True)),
+        extra_compile_args=CFLAGS + os.environ.get("RNNFAST_CFLAGS", "").split(),
+        extra_link_args=LDFLAGS + os.environ.get("RNNFAST_LDFLAGS", "").split(),
+        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
+    )
+
+
+setup(
+    ext_modules=cythonize(
+        [
+            extension("rnnfast._core", ["src/rnnfast/_core.pyx", *sorted(glob("csrc/**/*.c", recursive=True))]),
+            extension("rnnfast._loops", ["src/rnnfast/_loops.pyx"]),
+            extension("rnnfast._layer", ["src/rnnfast/_layer.pyx"]),
+        ],
+        include_path=["src"],
+    )
+)

@@ -1,0 +1,180 @@
+# cython: language_level=3, freethreading_compatible=True, boundscheck=False, wraparound=False, cdivision=True
+"""What the C side offers to Python: the ISAs, the vector math for tests, packed weights; and to _loops: team and scratch."""
+cimport cython
+cimport numpy as cnp
+from libc.string cimport memcpy, memset
+
+cnp.import_array()
+
+
+# ---- csrc for the other Cython modules ---------------------------------------------------------------------------------
+cdef uint64_t fp_enter() noexcept nogil:
+    return rf_fp_enter()
+
+cdef void fp_leave(uint64_t saved) noexcept nogil:
+    rf_fp_leave(saved)
+
+cdef void barrier(int threads) noexcept nogil:
+    rf_team_barrier(threads)
+
+cdef int team_acquire(int want) noexcept nogil:
+    return rf_team_acquire(want)
+
+cdef void team_run(rf_task task, void *arg, int threads) noexcept nogil:
+    rf_team_run(task, arg, threads)
+
+cdef void team_release(int threads) noexcept nogil:
+    rf_team_release(threads)
+
+cdef void *scratch(size_t bytes) noexcept nogil:
+    return rf_scratch(bytes)
+
+cdef ptrdiff_t panels(const rf_kernels *kernels, ptrdiff_t units, int gates) noexcept nogil:
+    return rf_panels(kernels, units, gates)
+
+
+# ---- ISAs ----------------------------------------------------------------------------------------------------------------
+def isas():
+    """Names of the ISAs that are compiled in and that this CPU can run, best last."""
+    return tuple(rf_isa_name(i).decode() for i in range(rf_isa_count()) if rf_isa_present(i))
+
+
+def compiled_isas():
+    """Names of the ISAs that are compiled in, best last; the positions are the numbers `Weights` takes."""
+    return tuple(rf_isa_name(i).decode() for i in range(rf_isa_count()))
+
+
+def lanes(int isa, int itemsize):
+    """Elements per vector of an ISA: the width that odd shapes have to straddle."""
+    return rf_isa_kernels(isa, itemsize).lanes
+
+
+def apply(str function, int isa, cnp.ndarray x):
+    """The kernels' own "tanh" or "sigmoid" of a contiguous float array; a new array (for tests of the vector math)."""
+    cdef const rf_kernels *kernels = rf_isa_kernels(isa, cnp.PyArray_ITEMSIZE(x))
+    cdef cnp.ndarray y = cnp.PyArray_EMPTY(cnp.PyArray_NDIM(x), cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x), 0)
+    if function == "tanh":
+        kernels.tanh(cnp.PyArray_DATA(x), cnp.PyArray_DATA(y), cnp.PyArray_SIZE(x))
+    else:
+        kernels.sigmoid(cnp.PyArray_DATA(x), cnp.PyArray_DATA(y), cnp.PyArray_SIZE(x))
+    return y
+
+
+# ---- memory ----------------------------------------------------------------------------------------------------------------
+@cython.final
+cdef class Buffer:
+    def __cinit__(self, size_t nbytes):
+        self.data = <char *>rf_alloc(nbytes)
+        self.nbytes = nbytes
+        if self.data == NULL:
+            raise MemoryError(f"rnnfast: could not allocate {nbytes} bytes")
+
+    def __dealloc__(self):
+        rf_free(self.data)
+
+
+# ---- packed weights --------------------------------------------------------------------------------------------------------
+cdef void list_rows(const void **rows, const rf_cell *cell, cnp.ndarray w, bint slot_order, int gate, int gates) noexcept:
+    """rows[i] = address of row i of w's gate blocks: blocks gate .. gate+gates, or all of them in slot order."""
+    cdef Py_ssize_t blocks = cell.gates, hidden = cnp.PyArray_DIM(w, 0) // blocks
+    cdef Py_ssize_t row_bytes = cnp.PyArray_DIM(w, 1) * cnp.PyArray_ITEMSIZE(w), i
+    cdef char *data = <char *>cnp.PyArray_DATA(w)
+    cdef int p
+    if not slot_order:
+        for i in range(gates * hidden):
+            rows[i] = data + (gate * hidden + i) * row_bytes
+        return
+    for p in range(cell.products):
+        if cell.product[p].source == RF_SRC_X:
+            for i in range(cell.product[p].gates * hidden):
+                rows[cell.product[p].slot * hidden + i] = data + (cell.product[p].gate * hidden + i) * row_bytes
+
+
+@cython.final
+cdef class Weights:
+    """Weights(cell, isa, w_ih, w_hh, b_ih, b_hh, trainable): C-contiguous arrays of one float dtype, checked by the caller."""
+
+    def __cinit__(self, str cell, int isa, cnp.ndarray w_ih, cnp.ndarray w_hh, b_ih, b_hh, bint trainable):
+        cdef const rf_kernels *k = rf_isa_kernels(isa, cnp.PyArray_ITEMSIZE(w_ih))
+        cdef Py_ssize_t size = k.itemsize, H = cnp.PyArray_DIM(w_hh, 1), I = cnp.PyArray_DIM(w_ih, 1), G, at
+        cdef size_t total = 0
+        cdef int p
+        self.index = rf_find_cell(cell.encode())
+        self.cell = &rf_cells[self.index]
+        self.kernels, self.isa, self.input_size, self.hidden_size, self.trainable = k, isa, I, H, trainable
+        G = self.cell.gates
+
+        # offsets first, addresses when the memory is there
+        cdef size_t offset[8]
+        offset[0] = _take(&total, rf_panel_bytes(k, G * H, I, 1))
+        offset[1] = _take(&total, G * H * size)
+        offset[2] = _take(&total, H * size)
+        for p in range(self.cell.phases):
+            offset[3 + p] = _take(&total, rf_panel_bytes(k, H, H, self.cell.forward[p].gates))
+        if trainable:
+            offset[5] = _take(&total, rf_panel_bytes(k, I, G * H, 1))
+            for p in range(self.cell.phases):
+                offset[6 + p] = _take(&total, rf_panel_bytes(k, H, self.cell.backward[p].gates * H, 1))
+        self.memory = Buffer(total)
+        cdef char *base = self.memory.data
+        self.ih, self.bias_x, self.bias_h = base + offset[0], base + offset[1], base + offset[2]
+
+        cdef Buffer row_list = Buffer(G * H * sizeof(void *))
+        cdef const void **rows = <const void **>row_list.data
+        list_rows(rows, self.cell, w_ih, True, 0, G)
+        with nogil:
+            k.pack_gates(self.ih, rows, G * H, I, 1)
+        if trainable:
+            self.back_ih = base + offset[5]
+            with nogil:
+                k.pack_rows(self.back_ih, rows, G * H, I, k.width)
+        for p in range(self.cell.phases):
+            self.hh[p] = base + offset[3 + p]
+            list_rows(rows, self.cell, w_hh, False, self.cell.forward[p].gate, self.cell.forward[p].gates)
+            with nogil:
+                k.pack_gates(self.hh[p], rows, H, H, self.cell.forward[p].gates)
+            if trainable:
+                self.back_hh[p] = base + offset[6 + p]
+                list_rows(rows, self.cell, w_hh, False, self.cell.backward[p].gate, self.cell.backward[p].gates)
+                with nogil:
+                    k.pack_rows(self.back_hh[p], rows, self.cell.backward[p].gates * H, H, k.width)
+        self._pack_biases(b_ih, b_hh)
+
+    cdef void _pack_biases(self, b_ih, b_hh):
+        """bias_x = b_ih + b_hh in slot order; b_hh of the split gate goes to bias_h instead. None is zeros."""
+        cdef Py_ssize_t G = self.cell.gates, H = self.hidden_size, size = self.kernels.itemsize, i
+        cdef const void *row
+        cdef int p, one
+        memset(self.bias_x, 0, G * H * size)
+        memset(self.bias_h, 0, H * size)
+        if b_ih is None:
+            return
+        for p in range(self.cell.products):
+            if self.cell.product[p].source != RF_SRC_X:
+                continue
+            for i in range(self.cell.product[p].gates):
+                one = self.cell.product[p].gate + i
+                to = self.bias_x + (self.cell.product[p].slot + i) * H * size
+                row = <char *>cnp.PyArray_DATA(<cnp.ndarray>b_ih) + one * H * size
+                self.kernels.column_sum(to, &row, 1, H)
+                row = <char *>cnp.PyArray_DATA(<cnp.ndarray>b_hh) + one * H * size
+                if one == self.cell.split_bias:
+                    memcpy(self.bias_h, row, H * size)
+                else:
+                    self.kernels.column_sum(to, &row, 1, H)
+
+    @property
+    def itemsize(self):
+        return self.kernels.itemsize
+
+    @property
+    def nbytes(self):
+        """Bytes of packed weights."""
+        return self.memory.nbytes
+
+
+cdef size_t _take(size_t *total, size_t nbytes) noexcept:
+    """The next 64-byte aligned piece: returns its offset and adds it to the total."""
+    cdef size_t offset = total[0]
+    total[0] += (nbytes + 63) & ~<size_t>63
+    return offset

@@ -1,0 +1,277 @@
+# cython: language_level=3, freethreading_compatible=True, boundscheck=False, wraparound=False, cdivision=True
+"""One call of one layer in one direction: arrays to addresses, threads and scratch found, the loops run without the GIL.
+
+The callers (functions.py, layers.py, tape.py) have checked every array: dtype, shape, contiguous last axis. x, y, dy and dx
+are (T, B, n) with any strides of T and B; all others are C-contiguous. Nothing here is seen by users.
+"""
+cimport cython
+cimport numpy as cnp
+from libc.string cimport memset
+
+from rnnfast._core cimport *
+from rnnfast._loops cimport *
+
+cnp.import_array()
+
+cdef enum:
+    FLOPS_PER_THREAD = 2000000  # below some 30 us of work a thread more costs as much as it brings
+
+
+@cython.final
+cdef class Tape:
+    """What one layer and direction keeps from forward to backward."""
+    cdef Job job
+    cdef readonly Weights weights
+    cdef object arrays          # all that the job points into
+    cdef Buffer slots
+    cdef Buffer cells
+    cdef Buffer marks
+
+    @property
+    def nbytes(self):
+        """Bytes kept, without x, y and the weights."""
+        return sum([b.nbytes for b in (self.slots, self.cells, self.marks) if b is not None])
+
+
+# ---- filling the job -------------------------------------------------------------------------------------------------------
+cdef inline char *data(array) noexcept:
+    return <char *>cnp.PyArray_DATA(<cnp.ndarray>array) if array is not None else NULL
+
+
+cdef void set_view(View *v, array) noexcept:
+    cdef cnp.ndarray a
+    v.data = NULL
+    if array is not None:
+        a = <cnp.ndarray>array
+        v.data, v.step, v.row = <char *>cnp.PyArray_DATA(a), cnp.PyArray_STRIDE(a, 0), cnp.PyArray_STRIDE(a, 1)
+
+
+cdef void set_weights(Job *j, Weights w) noexcept:
+    cdef int p
+    memset(j, 0, sizeof(Job))
+    j.cell, j.kernels, j.index = w.cell, w.kernels, w.index
+    j.inputs, j.hidden, j.size = w.input_size, w.hidden_size, w.kernels.itemsize
+    j.ih, j.bias_x, j.bias_h, j.back_ih = w.ih, w.bias_x, w.bias_h, w.back_ih
+    for p in range(w.cell.phases):
+        j.hh[p], j.back_hh[p] = w.hh[p], w.back_hh[p]
+
+
+cdef void set_order(Job *j, Py_ssize_t T, Py_ssize_t B, bint reverse, order) noexcept:
+    """order: None, or the arrays of `lengths.Order`."""
+    cdef Order *o = &j.order
+    o.T, o.B, o.reverse, o.ragged = T, B, reverse, order is not None
+    o.S = T if B else 0
+    if o.ragged:
+        o.S = cnp.PyArray_DIM(<cnp.ndarray>order.active, 0) - 1
+        o.sample, o.length = <Py_ssize_t *>data(order.sample), <Py_ssize_t *>data(order.length)
+        o.active, o.first = <Py_ssize_t *>data(order.active), <Py_ssize_t *>data(order.first)
+    j.chunk = max(1, CHUNK_BYTES // (j.cell.slots * j.hidden * j.size * max(1, B)))
+
+
+cdef Py_ssize_t stored_rows(const Order *o) noexcept:
+    return o.first[o.S] if o.ragged else o.S * o.B
+
+
+cdef Py_ssize_t widest_window(const Order *o, Py_ssize_t every) noexcept:
+    """Rows of the largest window of `every` steps."""
+    cdef Py_ssize_t s, widest = 0
+    if not o.ragged:
+        return min(every, o.S) * o.B
+    for s in range(0, o.S, every):
+        widest = max(widest, o.first[min(s + every, o.S)] - o.first[s])
+    return widest
+
+
+# ---- threads -----------------------------------------------------------------------------------------------------------------
+cdef int share_out(Job *j, int threads, int passes) noexcept nogil:
+    """Takes the team and cuts the rows for it, by equal numbers of steps; returns the threads had."""
+    cdef Order *o = &j.order
+    cdef Py_ssize_t total = o.first[o.S] if o.ragged else o.S * o.B, done = 0, row = 0
+    cdef double flops = 2.0 * passes * total * j.cell.gates * j.hidden * (j.inputs + j.hidden)
+    cdef int i
+    threads = team_acquire(<int>min(min(<double>threads, <double>o.B), flops / FLOPS_PER_THREAD))
+    j.cut[0], j.cut[threads] = 0, o.B
+    for i in range(1, threads):
+        if o.ragged:
+            while row < o.B and done < total * i // threads:
+                done += o.length[row]
+                row += 1
+        else:
+            row = o.B * i // threads
+        j.cut[i] = row
+    return threads
+
+
+# ---- scratch -------------------------------------------------------------------------------------------------------------------
+cdef inline char *take(char *base, size_t *used, size_t nbytes) noexcept nogil:
+    """The next 64-byte aligned piece; with base NULL only counts."""
+    cdef char *piece = base + used[0] if base != NULL else NULL
+    used[0] += (nbytes + 63) & ~<size_t>63
+    return piece
+
+
+cdef size_t place_states(Job *j, char *base, size_t used, bint turns) noexcept nogil:
+    cdef size_t nbytes = j.order.B * j.hidden * j.size
+    if turns:
+        j.h_rows[0], j.h_rows[1] = take(base, &used, nbytes), take(base, &used, nbytes)
+    if j.order.ragged:
+        j.h0_rows = take(base, &used, nbytes)
+        j.c0_rows = take(base, &used, nbytes if j.cell.has_c else 0)
+    return used
+
+
+cdef size_t place_forward(Job *j, char *base) noexcept nogil:
+    """Hands out the scratch of a forward call; returns its size."""
+    cdef size_t used = place_states(j, base, 0, not j.h_in_y)
+    cdef Py_ssize_t rows = min(j.chunk, j.order.S) * j.order.B
+    if not j.save:
+        j.slots = take(base, &used, rows * j.cell.slots * j.hidden * j.size)
+        j.c_rows = take(base, &used, j.order.B * j.hidden * j.size if j.cell.has_c else 0)
+    if not in_line(&j.x, &j.order):
+        j.x_rows = take(base, &used, rows * j.inputs * j.size)
+    return used
+
+
+cdef size_t place_backward(Job *j, char *base, int threads) noexcept nogil:
+    """Hands out the scratch of a backward call; returns its size."""
+    cdef Py_ssize_t widest = max(j.inputs, j.hidden) + j.kernels.width, nbytes = j.order.B * j.hidden * j.size
+    cdef Py_ssize_t rows = max(min(j.chunk, j.order.S) * j.order.B if j.every else 0, threads * ROWS_AT_ONCE)
+    cdef size_t used = place_states(j, base, 0, j.every != 0)
+    j.carry = take(base, &used, nbytes)
+    j.dc = take(base, &used, nbytes if j.cell.has_c else 0)
+    if j.order.ragged:
+        j.dy_rows, j.hp_rows = take(base, &used, nbytes), take(base, &used, nbytes)
+    if j.every:
+        j.edge = take(base, &used, nbytes * j.cell.slots)
+    j.x_rows = take(base, &used, rows * j.inputs * j.size)
+    j.pack_bytes = ((widest + M_BLOCKS * j.kernels.mr) * K_BLOCK * j.size + 63) & ~<size_t>63
+    j.pack = take(base, &used, threads * j.pack_bytes)
+    return used
+
+
+# ---- the calls -----------------------------------------------------------------------------------------------------------------
+cdef int run_forward(Job *j, int threads) noexcept nogil:
+    """Runs a filled job; 0 when there is no memory for its scratch."""
+    cdef size_t nbytes = place_forward(j, NULL)
+    cdef char *base = <char *>scratch(nbytes)
+    if base == NULL:
+        return 0
+    place_forward(j, base)
+    threads = share_out(j, threads, 1)
+    team_run(forward_task, j, threads)
+    team_release(threads)
+    return 1
+
+
+def forward(Weights w, x, y, h0, c0, h_n, c_n, bint reverse, order, bint record, Py_ssize_t every, int threads):
+    """Writes y (T, B, H), h_n and c_n (B, H). Returns the Tape when recording, else None.
+
+    every: steps between kept states (checkpoints) or 0; c0, c_n: None for cells without c. With an order, y must hold zeros.
+    """
+    cdef Tape tape = Tape()
+    cdef Job *j = &tape.job
+    cdef Py_ssize_t T = cnp.PyArray_DIM(<cnp.ndarray>x, 0), B = cnp.PyArray_DIM(<cnp.ndarray>x, 1), rows
+    cdef int done
+    set_weights(j, w)
+    set_order(j, T, B, reverse, order)
+    set_view(&j.x, x)
+    set_view(&j.y, y)
+    j.h0, j.c0, j.h_n, j.c_n = data(h0), data(c0), data(h_n), data(c_n)
+    j.h_in_y = not j.order.ragged
+    j.every = every if record else 0
+    if record:
+        tape.weights, tape.arrays = w, (x, y, h0, c0, order)
+        j.save = w.cell.saved and not every
+        rows = stored_rows(&j.order)
+        if j.save:
+            tape.slots = Buffer(rows * w.cell.slots * j.hidden * j.size)
+            j.slots = tape.slots.data
+            if w.cell.has_c:
+                tape.cells = Buffer(rows * j.hidden * j.size)
+                j.cells = tape.cells.data
+        elif every and w.cell.has_c:
+            tape.marks = Buffer((j.order.S + every - 1) // every * B * j.hidden * j.size)
+            j.c_marks = tape.marks.data
+    with nogil:
+        done = run_forward(j, threads)
+    if not done:
+        raise MemoryError("rnnfast: no memory for the scratch of a forward call")
+    return tape if record else None
+
+
+def backward(Tape tape, dy, dh_n, dc_n, dx, dh0, dc0, d_w_ih, d_w_hh, d_b_ih, d_b_hh, int threads):
+    """Writes dx, dh0, dc0; adds to d_w_ih, d_w_hh, d_b_ih, d_b_hh (zeros at first). The tape's slots are used up.
+
+    dy, dh_n, dc_n: None is zeros; dx: None skips it; with an order dx must hold zeros. Raises MemoryError before any
+    change to the tape.
+    """
+    cdef Job job = tape.job
+    cdef Job *j = &job
+    cdef Buffer slots = tape.slots, cells = tape.cells
+    cdef Py_ssize_t rows
+    cdef size_t nbytes
+    cdef char *base
+    if slots is None:  # nothing was saved, or only marks: the slots of a window at a time, or of all steps
+        rows = widest_window(&j.order, j.every) if j.every else stored_rows(&j.order)
+        slots = Buffer(rows * j.cell.slots * j.hidden * j.size)
+        if j.cell.has_c:
+            cells = Buffer(rows * j.hidden * j.size)
+    j.slots, j.slots_row = slots.data, 0
+    j.cells = cells.data if cells is not None else NULL
+    j.save, j.h_in_y, j.quiet = True, False, True
+    set_view(&j.dy, dy)
+    set_view(&j.dx, dx)
+    j.dh_n, j.dc_n, j.dh0, j.dc0 = data(dh_n), data(dc_n), data(dh0), data(dc0)
+    j.d_weight[0], j.d_weight[1], j.d_bias[0], j.d_bias[1] = data(d_w_ih), data(d_w_hh), data(d_b_ih), data(d_b_hh)
+    with nogil:
+        threads = share_out(j, threads, 2)
+        nbytes = place_backward(j, NULL, threads)
+        base = <char *>scratch(nbytes)
+        if base != NULL:
+            place_backward(j, base, threads)
+            team_run(backward_task, j, threads)
+        team_release(threads)
+    if base == NULL:
+        raise MemoryError("rnnfast: no memory for the scratch of a backward call")
+
+
+def step(tuple layers, x, h, c, y, h_out, c_out, int threads):
+    """One time step through all layers (Weights each): x (B, I), h, c, h_out, c_out (layers, B, H), y (B, H), contiguous.
+
+    h_out may be h, c_out may be c. c, c_out: None for cells without c.
+    """
+    cdef Py_ssize_t B = cnp.PyArray_DIM(<cnp.ndarray>x, 0), count = len(layers), l, state, most = 0
+    cdef int done = 1
+    cdef Weights w = <Weights>layers[0]
+    cdef size_t nbytes = B * w.hidden_size * w.kernels.itemsize, between
+    cdef char *base
+    cdef Job job
+    state = nbytes
+    between = (nbytes + 63) & ~<size_t>63
+    for l in range(count):  # the scratch of a step: two y of lower layers, then what a layer needs
+        fill_step(&job, <Weights>layers[l], B)
+        most = max(most, <Py_ssize_t>place_forward(&job, NULL))
+    base = <char *>scratch(2 * between + most)
+    if base == NULL:
+        raise MemoryError("rnnfast: no memory for the scratch of a step")
+    for l in range(count):
+        w = <Weights>layers[l]
+        fill_step(&job, w, B)
+        job.x.data = data(x) if l == 0 else base + ((l - 1) & 1) * between
+        job.x.row = w.input_size * job.size
+        job.y.data = data(y) if l == count - 1 else base + (l & 1) * between
+        job.y.row = w.hidden_size * job.size
+        job.h0, job.h_n = data(h) + l * state, data(h_out) + l * state
+        if w.cell.has_c:
+            job.c0, job.c_n = data(c) + l * state, data(c_out) + l * state
+        place_forward(&job, base + 2 * between)
+        with nogil:
+            done = share_out(&job, threads, 1)
+            team_run(forward_task, &job, done)
+            team_release(done)
+
+
+cdef void fill_step(Job *j, Weights w, Py_ssize_t B) noexcept:
+    set_weights(j, w)
+    set_order(j, 1, B, False, None)
+    j.h_in_y = True
