@@ -1,0 +1,27 @@
+"""Fast recurrent networks on the CPU for NumPy.
+
+SimpleRNN, LSTM and GRU, forward and back-propagation through time, as fused kernels over contiguous arrays.
+Functions take weights as arguments, layers own them, ``layer.freeze()`` is the fastest form for inference;
+`rnnfast.reference` is the plain NumPy oracle. ``python -m rnnfast`` proves and times the kernels on this machine.
+"""
+
+from rnnfast import reference
+from rnnfast.functions import gru, lstm, simple_rnn
+from rnnfast.layers import GRU, LSTM, SimpleRNN
+from rnnfast.runtime import get_num_threads, set_num_threads, show_config, use_isa
+from rnnfast.version import __version__
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "SimpleRNN",
+    "__version__",
+    "get_num_threads",
+    "gru",
+    "lstm",
+    "reference",
+    "set_num_threads",
+    "show_config",
+    "simple_rnn",
+    "use_isa",
+]

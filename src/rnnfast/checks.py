@@ -1,0 +1,238 @@
+"""Every check of an argument, and the one place where error texts are written.
+
+A text names the argument, what was expected, what came, and the remedy where it is not obvious. Checks return the array to
+use; none of them changes its argument.
+"""
+
+from __future__ import annotations
+
+import operator
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rnnfast._types import Array, FloatDType
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+# ---- texts ----------------------------------------------------------------------------------------------------------------
+def wrong_shape(name: str, expected: Sequence[object], meaning: str, got: tuple[int, ...], remedy: str = "") -> ValueError:
+    shape = f"({', '.join(map(str, expected))}{',' if len(expected) == 1 else ''})"
+    return ValueError(f"{name}: expected shape {shape} = ({meaning}), got {got}{'; ' + remedy if remedy else ''}")
+
+
+def wrong_value(name: str, expected: str, got: object) -> ValueError:
+    return ValueError(f"{name}: expected {expected}, got {got!r}")
+
+
+def wrong_type(name: str, expected: str, got: object) -> TypeError:
+    return TypeError(f"{name}: expected {expected}, got {type(got).__name__}")
+
+
+# ---- arrays ---------------------------------------------------------------------------------------------------------------
+def float_array(name: str, value: Any) -> Array:
+    """np.asarray without a change of dtype: float32 or float64, native byte order; no masked array, no np.matrix."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name}: expected a plain array, got a masked array; fill it first, e.g. {name}.filled(0)")
+    if isinstance(value, np.matrix):
+        raise TypeError(f"{name}: expected a plain array, got np.matrix; convert it with np.asarray({name})")
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # ragged nested lists
+        raise ValueError(f"{name}: expected an array, got nested sequences of unequal lengths ({error})") from None
+    if array.dtype not in FLOATS:
+        remedy = f"cast it, e.g. np.asarray({name}, dtype=np.float32)"
+        raise TypeError(f"{name}: expected dtype float32 or float64, got {array.dtype}; {remedy}")
+    if not array.dtype.isnative:
+        raise TypeError(f"{name}: expected native byte order, got {array.dtype.str}; use {name}.astype(np.{array.dtype.name})")
+    return array
+
+
+def same_dtype(name: str, array: Array, dtype: FloatDType, leader: str) -> None:
+    if array.dtype != dtype:
+        raise TypeError(
+            f"{name}: expected dtype {dtype} like {leader}, got {array.dtype}; use {name}.astype(np.{dtype.name})"
+        )
+
+
+def exact(name: str, value: Any, shape: tuple[int, ...], meaning: str, dtype: FloatDType, leader: str) -> Array:
+    """A C-contiguous array of exactly this shape and dtype (a copy only where it must be)."""
+    array = float_array(name, value)
+    if array.shape != shape:
+        raise wrong_shape(name, shape, meaning, array.shape)
+    same_dtype(name, array, dtype, leader)
+    return np.require(array, requirements=["C", "A"])
+
+
+def rows_contiguous(array: Array) -> Array:
+    """Itself if its last axis is contiguous and its strides are whole elements, as the kernels need; else a copy."""
+    size = array.itemsize
+    fits = array.flags.aligned and array.strides[-1] == size and all(step % size == 0 for step in array.strides)
+    return array if fits or array.size == 0 else np.ascontiguousarray(array)
+
+
+def sequence(value: Any, input_size: int, *, batch_first: bool = False) -> tuple[Array, bool]:
+    """x as a (T, B, I) view, and whether it was unbatched."""
+    x = float_array("x", value)
+    axes = "batch, time, input_size" if batch_first else "time, batch, input_size"
+    if x.ndim not in (2, 3):
+        raise ValueError(f"x: expected 3 dimensions ({axes}) or 2 (time, input_size), got shape {x.shape}")
+    if x.shape[-1] != input_size:
+        expected = ("T", input_size) if x.ndim == 2 else (*(("B", "T") if batch_first else ("T", "B")), input_size)
+        meaning = "time, input_size" if x.ndim == 2 else axes
+        raise wrong_shape("x", expected, meaning, x.shape, "the last axis must match w_ih's columns")
+    if x.ndim == 2:
+        return rows_contiguous(x)[:, None], True
+    x = rows_contiguous(x)
+    return (x.swapaxes(0, 1) if batch_first else x), False
+
+
+def weights(w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, gates: int) -> tuple[Array, Array, Array | None, Array | None]:
+    """One layer's weights, mutually consistent."""
+    ih = float_array("w_ih", w_ih)
+    if ih.ndim != 2 or ih.shape[0] % gates or ih.shape[0] == 0 or ih.shape[1] == 0:
+        raise wrong_shape("w_ih", (f"{gates}*H", "I"), "gates*hidden, input", ih.shape, "H and I at least 1")
+    rows, hidden = ih.shape[0], ih.shape[0] // gates
+    hh = exact("w_hh", w_hh, (rows, hidden), "gates*hidden, hidden", ih.dtype, "w_ih")
+    if (b_ih is None) != (b_hh is None):
+        missing, given = ("b_ih", "b_hh") if b_ih is None else ("b_hh", "b_ih")
+        raise ValueError(f"{missing}: expected an array because {given} is given, got None; pass both or neither")
+    biases = [
+        None if b is None else exact(name, b, (rows,), "gates*hidden", ih.dtype, "w_ih")
+        for name, b in (("b_ih", b_ih), ("b_hh", b_hh))
+    ]
+    return np.require(ih, requirements=["C", "A"]), hh, biases[0], biases[1]
+
+
+def optional(name: str, value: Any, shape: tuple[int, ...], meaning: str, dtype: FloatDType) -> Array | None:
+    return None if value is None else exact(name, value, shape, meaning, dtype, "x")
+
+
+def state(
+    name: str, value: Any, letters: tuple[str, ...], shape: tuple[int, ...], meaning: str, dtype: FloatDType
+) -> tuple[Array | None, ...]:
+    """A state argument: an array for one letter, a pair for two; None anywhere is zeros and stays None."""
+    if value is None:
+        return (None,) * len(letters)
+    if len(letters) == 1:
+        if isinstance(value, (tuple, list)) and value and isinstance(value[0], np.ndarray):
+            raise TypeError(f"{name}: expected one array {letters[0]}, got a {type(value).__name__} of {len(value)} arrays")
+        return (exact(name, value, shape, meaning, dtype, "x"),)
+    if not isinstance(value, (tuple, list)) or len(value) != len(letters):
+        got = f"a {type(value).__name__} of {len(value)}" if isinstance(value, (tuple, list)) else type(value).__name__
+        raise TypeError(f"{name}: expected a pair ({', '.join(letters)}) of arrays or None, got {got}")
+    return tuple(
+        optional(f"{name}[{i}] ({letter})", part, shape, meaning, dtype)
+        for i, (letter, part) in enumerate(zip(letters, value, strict=True))
+    )
+
+
+def lengths(value: Any, T: int, B: int, *, unbatched: bool) -> np.ndarray[tuple[int], np.dtype[np.intp]] | None:
+    """lengths as (B,) intp, each 0 <= length <= T; None where every sample has all T steps."""
+    if value is None:
+        return None
+    if unbatched:
+        raise ValueError("lengths: expected None with unbatched x (time, input_size), got lengths; cut x instead")
+    array = np.asarray(value)
+    if array.dtype == object or array.dtype.kind not in "iu":
+        if array.size or array.dtype.kind not in "f":  # an empty list is a float array, and fine
+            raise TypeError(f"lengths: expected integers, got dtype {array.dtype}")
+    if array.shape != (B,):
+        raise wrong_shape("lengths", (B,), "batch", array.shape)
+    bad = np.flatnonzero((array < 0) | (array > T))
+    if bad.size:
+        raise ValueError(f"lengths: expected 0 <= length <= {T} (time), got {array[bad[0]]} at index {bad[0]}")
+    return None if (array == T).all() else array.astype(np.intp)
+
+
+def output(name: str, value: Any, shape: tuple[int, ...], meaning: str, dtype: FloatDType) -> Array:
+    """An array of the caller's to write into."""
+    if not isinstance(value, np.ndarray):
+        raise wrong_type(name, "an array to write into", value)
+    if value.shape != shape:
+        raise wrong_shape(name, shape, meaning, value.shape)
+    same_dtype(name, value, dtype, "x")
+    if not (value.flags.c_contiguous and value.flags.aligned and value.flags.writeable and value.dtype.isnative):
+        raise ValueError(f"{name}: expected a writeable C-contiguous array in native byte order; use np.empty({shape})")
+    return value
+
+
+def no_overlap(name: str, array: Array, others: Mapping[str, Array | None]) -> None:
+    for other, value in others.items():
+        if value is not None and np.may_share_memory(array, value) and np.shares_memory(array, value):
+            raise ValueError(f"{name}: expected memory of its own, got an array that overlaps {other}")
+
+
+# ---- scalars ----------------------------------------------------------------------------------------------------------------
+def positive(name: str, value: Any) -> int:
+    """An integer >= 1 (bool is none)."""
+    try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise wrong_type(name, "an integer", value) from None
+    if number < 1:
+        raise wrong_value(name, "an integer >= 1", number)
+    return number
+
+
+def flag(name: str, value: Any) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise wrong_type(name, "True or False", value)
+    return bool(value)
+
+
+def one_of(name: str, value: Any, choices: Sequence[Any]) -> Any:
+    """The member of choices that value equals and is of the same kind as."""
+    for choice in choices:
+        if type(value) is type(choice) and value == choice:
+            return choice
+    if isinstance(choices[0], bool) and isinstance(value, np.bool_):
+        return bool(value)
+    raise wrong_value(name, "one of " + ", ".join(map(repr, choices)), value)
+
+
+def probability(name: str, value: Any) -> float:
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise wrong_type(name, "a number between 0 and 1", value)
+    if not 0 <= value <= 1:
+        raise wrong_value(name, "a number between 0 and 1", value)
+    return float(value)
+
+
+def float_dtype(value: Any) -> FloatDType:
+    try:
+        dtype = np.dtype(value)
+    except TypeError:
+        raise wrong_type("dtype", "np.float32 or np.float64", value) from None
+    if value is None or dtype not in FLOATS or not dtype.isnative:
+        raise TypeError(f"dtype: expected np.float32 or np.float64, got {value!r}")
+    return dtype
+
+
+def generator(name: str, value: Any) -> np.random.Generator:
+    """None, a seed, or a Generator."""
+    if isinstance(value, np.random.Generator) or value is None:
+        return np.random.default_rng(value)
+    try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        seed = operator.index(value)
+    except TypeError:
+        raise wrong_type(name, "an int, a numpy.random.Generator or None", value) from None
+    if seed < 0:
+        raise wrong_value(name, "a seed >= 0", seed)
+    return np.random.default_rng(seed)
+
+
+def representable(describe: Callable[[], str], *factors: int) -> None:
+    """The product of sizes must be addressable: Py_ssize_t bytes."""
+    total = 1
+    for factor in factors:
+        total *= factor
+    if total > sys.maxsize:
+        raise ValueError(f"{describe()}: expected an array of at most {sys.maxsize} bytes, got {total}")

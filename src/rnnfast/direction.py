@@ -1,0 +1,73 @@
+"""One layer in one direction on checked arrays: allocates what _layer's two calls need. Functions and stacks go through it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from rnnfast import _layer
+from rnnfast._core import Weights
+from rnnfast._types import Array
+from rnnfast.lengths import Order
+from rnnfast.runtime import get_num_threads
+
+
+def run_direction(
+    weights: Weights,
+    x: Array,
+    y: Array,
+    initial: tuple[Array | None, ...],
+    order: Order | None,
+    reverse: bool,
+    *,
+    record: bool = False,
+    checkpoint_every: int | None = None,
+    final: tuple[Array, ...] | None = None,
+) -> tuple[tuple[Array, ...], _layer.Tape | None]:
+    """x (T, B, I) -> y (T, B, H), written; returns the final states (B, H), in `final` if given, and the tape if recording.
+
+    With an order, y must come as zeros. initial: (B, H) contiguous or None.
+    """
+    B, hidden = x.shape[1], y.shape[2]
+    if final is None:
+        final = tuple(np.empty((B, hidden), x.dtype) for _ in initial)
+    start = tuple(np.zeros((B, hidden), x.dtype) if a is None else a.copy() if record else a for a in initial)
+    h0, c0 = start if len(start) == 2 else (start[0], None)
+    h_n, c_n = final if len(final) == 2 else (final[0], None)
+    every = checkpoint_every or 0
+    tape = _layer.forward(weights, x, y, h0, c0, h_n, c_n, reverse, order, record, every, get_num_threads())
+    return final, tape
+
+
+class DirectionGradients(NamedTuple):
+    x: Array | None
+    initial: tuple[Array, ...]
+    w_ih: Array
+    w_hh: Array
+    b_ih: Array | None
+    b_hh: Array | None
+
+
+def run_backward(
+    tape: _layer.Tape,
+    x: Array,
+    dy: Array | None,
+    dstate: tuple[Array | None, ...],
+    *,
+    ragged: bool,
+    has_bias: bool,
+    gates: int,
+    need_x: bool,
+) -> DirectionGradients:
+    """Gradients of one recorded direction, all in new arrays. dy (T, B, H) or None; dstate (B, H) contiguous or None."""
+    T, B, inputs = x.shape
+    hidden, dtype = tape.weights.hidden_size, x.dtype
+    dx = (np.zeros if ragged else np.empty)((T, B, inputs), dtype) if need_x else None
+    initial = tuple(np.empty((B, hidden), dtype) for _ in dstate)
+    w_ih, w_hh = np.zeros((gates * hidden, inputs), dtype), np.zeros((gates * hidden, hidden), dtype)
+    b_ih, b_hh = (np.zeros(gates * hidden, dtype) for _ in range(2)) if has_bias else (None, None)
+    dh_n, dc_n = dstate if len(dstate) == 2 else (dstate[0], None)
+    dh0, dc0 = initial if len(initial) == 2 else (initial[0], None)
+    _layer.backward(tape, dy, dh_n, dc_n, dx, dh0, dc0, w_ih, w_hh, b_ih, b_hh, get_num_threads())
+    return DirectionGradients(dx, initial, w_ih, w_hh, b_ih, b_hh)

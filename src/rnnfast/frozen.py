@@ -1,0 +1,178 @@
+"""Frozen layers: immutable, weights prepacked; whole sequences and single steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rnnfast import _layer, checks
+from rnnfast._types import Array, State
+from rnnfast.runtime import COMPILED, PRESENT, current_isa, get_num_threads
+from rnnfast.stack import Stack
+
+if TYPE_CHECKING:
+    from rnnfast.layers import Layer
+
+
+class Frozen(Stack):
+    """A layer's weights at the moment of ``net.freeze()``, packed for one ISA. Has the layer's constructor arguments as
+    attributes; pickles; any number of threads may call it."""
+
+    def __init__(self, layer: "Layer") -> None:
+        self.__setstate__(
+            {
+                **{name: getattr(layer, name) for name in layer._arguments()},
+                "cell": layer.cell,
+                "_choice": layer._choice,
+                "isa": COMPILED[current_isa()],
+                "_params": {name: value.copy() for name, value in layer.params.items()},
+            }
+        )
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if state["isa"] not in PRESENT:  # pickled on another machine
+            state = {**state, "isa": PRESENT[-1]}
+        self.__dict__.update(state)
+        self.__dict__["_weights"] = tuple(self._pack(state["_params"], COMPILED.index(state["isa"]), trainable=False))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_weights"}
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"{name}: a frozen layer cannot change; change the layer and freeze it again")
+
+    __delattr__ = __setattr__  # type: ignore[assignment]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Frozen":
+        return self  # immutable
+
+    def __copy__(self) -> "Frozen":
+        return self
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()}.freeze()"
+
+    def __call__(
+        self, x: Any, state: Any = None, *, lengths: Any = None, out: tuple[Array, State] | None = None
+    ) -> tuple[Array, State]:
+        """Inference over a whole sequence; see the layer's own call.
+
+        Parameters
+        ----------
+        x, state, lengths
+            As in the layer's call.
+        out : (y, state), optional
+            Arrays to write into and to return, C-contiguous, of the shapes and dtype of the results; state is (h, c) for
+            LSTM. Its state may be exactly the initial state; no other overlap.
+
+        Returns
+        -------
+        y, state
+            As of the layer's call.
+
+        Raises
+        ------
+        TypeError, ValueError, MemoryError
+        """
+        inputs = self._check(x, state, lengths)
+        if out is None:
+            y, final = self._forward(list(self._weights), inputs)
+            return self._outward(y, final, inputs.unbatched)
+        T, B, _ = inputs.x.shape
+        width = self.hidden_size * self._directions
+        if inputs.unbatched:
+            shape, meaning = (T, width), "time, num_directions*hidden"
+        elif self.batch_first:
+            shape, meaning = (B, T, width), "batch, time, num_directions*hidden"
+        else:
+            shape, meaning = (T, B, width), "time, batch, num_directions*hidden"
+        y_out, states_out = self._out(out, shape, meaning, B, inputs.unbatched)
+        self._separate(y_out, states_out, inputs.x, inputs.initial)
+        if inputs.order is not None:
+            y_out[...] = 0
+        y = y_out[:, None] if inputs.unbatched else y_out.swapaxes(0, 1) if self.batch_first else y_out
+        full = (self.num_layers * self._directions, B, self.hidden_size)
+        self._forward(list(self._weights), inputs, y=y, final=tuple(a.reshape(full) for a in states_out))
+        return y_out, (states_out[0], states_out[1]) if len(states_out) == 2 else states_out[0]
+
+    def step(self, x_t: Any, state: Any = None, *, out: tuple[Array, State] | None = None) -> tuple[Array, State]:
+        """One time step of all layers, for streams.
+
+        Parameters
+        ----------
+        x_t : (B, I) or (I,) array_like, dtype of the layer
+        state : array_like or pair of them, optional
+            h, or (h, c) for LSTM, each (num_layers, B, H), or (num_layers, H) with (I,); None is zeros.
+        out : (y_t, state), optional
+            Arrays to write into and to return; then nothing is allocated. Its state may be exactly the state given, so
+            that a stream keeps one state array; no other overlap.
+
+        Returns
+        -------
+        y_t : (B, H) or (H,) ndarray
+        state : ndarray or pair of them
+            The state after the step.
+
+        Raises
+        ------
+        TypeError, ValueError, MemoryError
+            ValueError also for a bidirectional layer: its reverse direction needs the whole sequence.
+        """
+        if self.bidirectional:
+            raise ValueError("step: expected one direction, got a bidirectional layer, which needs the whole sequence")
+        x = checks.float_array("x_t", x_t)
+        if x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
+            expected = (self.input_size,) if x.ndim == 1 else ("B", self.input_size)
+            raise checks.wrong_shape("x_t", expected, "input_size" if x.ndim == 1 else "batch, input_size", x.shape)
+        checks.same_dtype("x_t", x, self.dtype, "the layer")
+        unbatched = x.ndim == 1
+        x = np.ascontiguousarray(x).reshape(-1, self.input_size) if unbatched else np.ascontiguousarray(x)
+        B, H = x.shape[0], self.hidden_size
+        initial = self._state("state", state, B, unbatched)
+        full = (self.num_layers, B, H)
+        if out is None:
+            y = np.empty((H,) if unbatched else (B, H), self.dtype)
+            shape, _ = self._state_shape(B, unbatched)
+            states = tuple(np.empty(shape, self.dtype) for _ in self.cell.states)
+        else:
+            y, states = self._out(out, (H,) if unbatched else (B, H), "hidden" if unbatched else "batch, hidden", B, unbatched)
+            self._separate(y, states, x, initial)
+        start = [np.zeros(full, self.dtype) if a is None else a for a in initial]
+        final = [a.reshape(full) for a in states]
+        c, c_out = (start[1], final[1]) if len(final) == 2 else (None, None)
+        _layer.step(self._weights, x, start[0], c, y.reshape(B, H), final[0], c_out, get_num_threads())
+        return y, (states[0], states[1]) if len(states) == 2 else states[0]
+
+    def _out(
+        self, out: Any, y_shape: tuple[int, ...], y_meaning: str, B: int, unbatched: bool
+    ) -> tuple[Array, tuple[Array, ...]]:
+        """out's arrays, checked one by one."""
+        letters = self.cell.states
+        form = "(y, state)" if len(letters) == 1 else "(y, (h, c))"
+        if not isinstance(out, (tuple, list)) or len(out) != 2:
+            raise checks.wrong_type("out", f"a pair {form}", out)
+        y, state = out
+        if len(letters) == 1:
+            state = (state,)
+        elif not isinstance(state, (tuple, list)) or len(state) != len(letters):
+            raise checks.wrong_type("out[1]", "a pair (h, c)", state)
+        shape, meaning = self._state_shape(B, unbatched)
+        names = ["out[1]"] if len(letters) == 1 else [f"out[1][{i}] ({letter})" for i, letter in enumerate(letters)]
+        states = tuple(
+            checks.output(name, a, shape, meaning, self.dtype) for name, a in zip(names, state, strict=True)
+        )
+        return checks.output("out[0] (y)", y, y_shape, y_meaning, self.dtype), states
+
+    def _separate(self, y: Array, states: tuple[Array, ...], x: Array, initial: tuple[Array | None, ...]) -> None:
+        """out's arrays overlap nothing, but each state may be exactly the one that comes in."""
+        letters = self.cell.states
+        checks.no_overlap("out[0] (y)", y, {"x": x, **{f"state ({k})": a for k, a in zip(letters, initial, strict=True)}})
+        for i, (letter, a) in enumerate(zip(letters, states, strict=True)):
+            others: dict[str, Array | None] = {"x": x, "out[0] (y)": y}
+            for k, (other, b) in enumerate(zip(letters, initial, strict=True)):
+                same = i == k and b is not None and a.ctypes.data == b.ctypes.data
+                if not same:
+                    others[f"state ({other})"] = b
+            others.update({f"out's {letters[k]}": states[k] for k in range(i)})
+            checks.no_overlap(f"out's state ({letter})", a, others)

@@ -1,0 +1,230 @@
+"""simple_rnn, lstm, gru: one layer in one direction, weights as arguments."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias, overload
+
+import numpy as np
+
+from rnnfast import checks
+from rnnfast._core import Weights
+from rnnfast._types import Array
+from rnnfast.cells import GRU, LSTM, SIMPLE_RNN, Cell
+from rnnfast.direction import run_direction
+from rnnfast.lengths import order_of
+from rnnfast.runtime import current_isa
+from rnnfast.tape import Tape
+
+Lengths: TypeAlias = Any  # (B,) integers, array_like
+
+
+def _run(
+    cell: Cell,
+    choice: Any,
+    x: Any,
+    weights: tuple[Any, Any, Any, Any],
+    initial: tuple[Any, ...],
+    lengths: Lengths,
+    reverse: bool,
+    record: bool,
+) -> Any:
+    """Checks everything, then runs. Returns (y, state) or (y, state, tape)."""
+    choice = checks.one_of(cell.option, choice, cell.choices) if cell.option else None
+    reverse, record = checks.flag("reverse", reverse), checks.flag("record", record)
+    w_ih, w_hh, b_ih, b_hh = checks.weights(*weights, gates=len(cell.gates))
+    hidden, inputs = w_hh.shape[1], w_ih.shape[1]
+    x, unbatched = checks.sequence(x, inputs)
+    checks.same_dtype("w_ih", w_ih, x.dtype, "x")
+    T, B, _ = x.shape
+    checks.representable(lambda: "x", T, B, len(cell.gates) + 2, hidden, x.itemsize)
+    shape, meaning = ((hidden,), "hidden") if unbatched else ((B, hidden), "batch, hidden")
+    start = tuple(
+        checks.optional(f"{letter}0", value, shape, meaning, x.dtype)
+        for letter, value in zip(cell.states, initial, strict=True)
+    )
+    order = order_of(checks.lengths(lengths, T, B, unbatched=unbatched))
+
+    packed = Weights(cell.kernel(choice), current_isa(), w_ih, w_hh, b_ih, b_hh, record)
+    y = (np.empty if order is None else np.zeros)((T, B, hidden), x.dtype)
+    state, tape = run_direction(
+        packed, x, y, tuple(None if a is None else a.reshape(B, hidden) for a in start), order, reverse, record=record
+    )
+    if unbatched:
+        y, state = y[:, 0], tuple(a[0] for a in state)
+    result = (y, state if len(state) == 2 else state[0])
+    if tape is None:
+        return result
+    y.flags.writeable = False
+    return (*result, Tape(cell, tape, x, y, has_bias=b_ih is not None, ragged=order is not None, unbatched=unbatched))
+
+
+@overload
+def simple_rnn(
+    x: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None, h0: Any = None, *,
+    nonlinearity: str = "tanh", lengths: Lengths = None, reverse: bool = False, record: Literal[False] = False,
+) -> tuple[Array, Array]: ...
+@overload
+def simple_rnn(
+    x: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None, h0: Any = None, *,
+    nonlinearity: str = "tanh", lengths: Lengths = None, reverse: bool = False, record: Literal[True],
+) -> tuple[Array, Array, Tape]: ...
+def simple_rnn(
+    x: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None, h0: Any = None, *,
+    nonlinearity: str = "tanh", lengths: Lengths = None, reverse: bool = False, record: bool = False,
+) -> Any:
+    """Simple (Elman) recurrent layer over a whole sequence.
+
+    ``h_t = f(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh)`` [1]_
+
+    Parameters
+    ----------
+    x : (T, B, I) or (T, I) array_like, float32 or float64
+        Input, time first. Not modified; with `record` kept by reference until ``tape.backward``.
+    w_ih, w_hh : (H, I), (H, H) array_like, dtype of x
+    b_ih, b_hh : (H,) array_like, optional
+        Both or neither; None is zeros.
+    h0 : (B, H) or (H,) array_like, optional
+        Initial state; None is zeros.
+    nonlinearity : {"tanh", "relu", "identity", "sigmoid"}
+        f.
+    lengths : (B,) array_like of int, optional
+        Steps of each sample, 0 to T, in any order. y is 0 past a sample's end, h_n is its state at its own last step
+        (its h0 for length 0); what x holds there, NaN included, matters to nothing. Not with (T, I).
+    reverse : bool
+        Go from each sample's own last step to its first; y stays at the original positions.
+    record : bool
+        Also return the tape for the backward pass. y is then read-only.
+
+    Returns
+    -------
+    y : (T, B, H) or (T, H) ndarray, dtype of x
+        h of every step.
+    h_n : (B, H) or (H,) ndarray
+        The last state.
+    tape : Tape
+        Only with `record`.
+
+    Raises
+    ------
+    TypeError
+        A dtype that is neither float32 nor float64, or mixed dtypes; masked arrays, np.matrix.
+    ValueError
+        A shape, length or option that does not fit; the text says which, what was expected and what came.
+    MemoryError
+
+    References
+    ----------
+    .. [1] J. L. Elman, "Finding structure in time", Cognitive Science 14 (1990), doi:10.1207/s15516709cog1402_1.
+    """
+    return _run(SIMPLE_RNN, nonlinearity, x, (w_ih, w_hh, b_ih, b_hh), (h0,), lengths, reverse, record)
+
+
+@overload
+def lstm(
+    x: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None, h0: Any = None, c0: Any = None, *,
+    lengths: Lengths = None, reverse: bool = False, record: Literal[False] = False,
+) -> tuple[Array, tuple[Array, Array]]: ...
+@overload
+def lstm(
+    x: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None, h0: Any = None, c0: Any = None, *,
+    lengths: Lengths = None, reverse: bool = False, record: Literal[True],
+) -> tuple[Array, tuple[Array, Array], Tape]: ...
+def lstm(
+    x: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None, h0: Any = None, c0: Any = None, *,
+    lengths: Lengths = None, reverse: bool = False, record: bool = False,
+) -> Any:
+    """Long short-term memory layer over a whole sequence.
+
+    With ``a = W_ih x_t + b_ih + W_hh h_{t-1} + b_hh`` split into i, f, g, o [1]_::
+
+        i, f, o = sigmoid(a_i), sigmoid(a_f), sigmoid(a_o)
+        g       = tanh(a_g)
+        c_t     = f c_{t-1} + i g
+        h_t     = o tanh(c_t)
+
+    Parameters
+    ----------
+    x, lengths, reverse, record
+        As in `simple_rnn`.
+    w_ih, w_hh : (4*H, I), (4*H, H) array_like, dtype of x
+        Row blocks in PyTorch's order i, f, g, o.
+    b_ih, b_hh : (4*H,) array_like, optional
+        Both or neither; None is zeros.
+    h0, c0 : (B, H) or (H,) array_like, optional
+        Initial states; None is zeros, each by itself.
+
+    Returns
+    -------
+    y : (T, B, H) or (T, H) ndarray, dtype of x
+        h of every step.
+    (h_n, c_n) : pair of (B, H) or (H,) ndarray
+        The last states.
+    tape : Tape
+        Only with `record`.
+
+    Raises
+    ------
+    TypeError, ValueError, MemoryError
+        As in `simple_rnn`.
+
+    References
+    ----------
+    .. [1] S. Hochreiter, J. Schmidhuber, Neural Computation 9 (1997), doi:10.1162/neco.1997.9.8.1735; the forget gate:
+       F. Gers et al., Neural Computation 12 (2000), doi:10.1162/089976600300015015.
+    """
+    return _run(LSTM, None, x, (w_ih, w_hh, b_ih, b_hh), (h0, c0), lengths, reverse, record)
+
+
+@overload
+def gru(
+    x: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None, h0: Any = None, *,
+    reset_after: bool = True, lengths: Lengths = None, reverse: bool = False, record: Literal[False] = False,
+) -> tuple[Array, Array]: ...
+@overload
+def gru(
+    x: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None, h0: Any = None, *,
+    reset_after: bool = True, lengths: Lengths = None, reverse: bool = False, record: Literal[True],
+) -> tuple[Array, Array, Tape]: ...
+def gru(
+    x: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None, h0: Any = None, *,
+    reset_after: bool = True, lengths: Lengths = None, reverse: bool = False, record: bool = False,
+) -> Any:
+    """Gated recurrent unit layer over a whole sequence.
+
+    ``r, z = sigmoid(W x_t + b + U h_{t-1} + b')`` and ``h_t = (1 - z) n + z h_{t-1}`` [1]_ with::
+
+        n = tanh(W_n x_t + b_in + r (U_n h_{t-1} + b_hn))      reset_after=True (PyTorch, Keras, cuDNN)
+        n = tanh(W_n x_t + b_in + U_n (r h_{t-1}) + b_hn)      reset_after=False (the paper, ONNX's default)
+
+    Parameters
+    ----------
+    x, lengths, reverse, record
+        As in `simple_rnn`.
+    w_ih, w_hh : (3*H, I), (3*H, H) array_like, dtype of x
+        Row blocks in PyTorch's order r, z, n.
+    b_ih, b_hh : (3*H,) array_like, optional
+        Both or neither; None is zeros.
+    h0 : (B, H) or (H,) array_like, optional
+        Initial state; None is zeros.
+    reset_after : bool
+        Whether the reset gate acts after the recurrent product of n or before it.
+
+    Returns
+    -------
+    y : (T, B, H) or (T, H) ndarray, dtype of x
+        h of every step.
+    h_n : (B, H) or (H,) ndarray
+        The last state.
+    tape : Tape
+        Only with `record`.
+
+    Raises
+    ------
+    TypeError, ValueError, MemoryError
+        As in `simple_rnn`.
+
+    References
+    ----------
+    .. [1] K. Cho et al., arXiv:1406.1078 (2014); v1 applies the reset gate after the product, v3 before it.
+    """
+    return _run(GRU, reset_after, x, (w_ih, w_hh, b_ih, b_hh), (h0,), lengths, reverse, record)

@@ -1,0 +1,258 @@
+"""SimpleRNN, LSTM, GRU: stacked, optionally bidirectional layers that own their parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import numpy as np
+
+from rnnfast import checks
+from rnnfast._types import Array, State
+from rnnfast.cells import GRU as GRU_CELL
+from rnnfast.cells import LSTM as LSTM_CELL
+from rnnfast.cells import SIMPLE_RNN as SIMPLE_RNN_CELL
+from rnnfast.cells import Cell
+from rnnfast.frozen import Frozen
+from rnnfast.runtime import current_isa
+from rnnfast.stack import Recorded, Stack
+from rnnfast.stack_tape import StackTape
+
+_PARAMETERS = """
+    Parameters
+    ----------
+    input_size, hidden_size : int
+        I and H, at least 1.
+    num_layers : int
+        Layers stacked: each reads the y of the one below.
+    bias : bool
+        Whether there are biases (two a layer and direction, as in PyTorch).
+    batch_first : bool
+        x and y are (B, T, ...) instead of (T, B, ...). States stay (num_layers*D, B, H).
+    dropout : float
+        Probability with which `record` zeroes each element of the input of every layer but the first, the others scaled by
+        ``1 / (1 - dropout)``.
+    bidirectional : bool
+        A second direction a layer (D = 2); y's last axis is forward, then reverse.
+    dtype : numpy.float32 or numpy.float64
+    rng : int, numpy.random.Generator or None
+        For the initialisation alone: every parameter uniform in -1/sqrt(H) .. 1/sqrt(H), as in PyTorch.{option}
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument that does not fit; the text names it, what was expected and what came.
+
+    Notes
+    -----
+    Calls keep no state in the object: any number of threads may call one layer at once, as long as none changes its
+    parameters meanwhile.
+    """
+
+
+class Layer(Stack):
+    """Not public: what the three layers share."""
+
+    cell: ClassVar[Cell]  # type: ignore[misc]
+
+    def __init__(
+        self, choice: Any, input_size: int, hidden_size: int, num_layers: int, bias: bool, batch_first: bool,
+        dropout: float, bidirectional: bool, dtype: Any, rng: Any,
+    ) -> None:
+        super().__init__(choice, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype)
+        self.rng = rng
+        draw = checks.generator("rng", rng)
+        bound = 1 / np.sqrt(self.hidden_size)
+        self._params = {
+            name: draw.uniform(-bound, bound, shape).astype(self.dtype) for name, shape in self._shapes().items()
+        }
+
+    @property
+    def params(self) -> Mapping[str, Array]:
+        """Read-only mapping of PyTorch's parameter names to the live arrays: an optimizer updates them in place."""
+        return MappingProxyType(self._params)
+
+    def load_params(self, mapping: Mapping[str, Any]) -> None:
+        """Copy values into the parameters.
+
+        Parameters
+        ----------
+        mapping : mapping of str to array_like
+            Exactly the names of `params`, each with its shape and dtype.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For a missing or unknown name, a wrong shape or dtype; nothing is changed then.
+        """
+        if not isinstance(mapping, Mapping):
+            raise checks.wrong_type("mapping", "a mapping of parameter names to arrays", mapping)
+        shapes = self._shapes()
+        for problem, names in (("missing", shapes.keys() - mapping.keys()), ("unknown", mapping.keys() - shapes.keys())):
+            if names:
+                listed = ", ".join(sorted(map(str, names)))
+                raise ValueError(f"mapping: expected the names {', '.join(shapes)}, got {problem} {listed}")
+        values = {
+            name: checks.exact(name, mapping[name], shape, "gates*hidden" + (", input" if len(shape) == 2 else ""),
+                               self.dtype, "the layer")
+            for name, shape in shapes.items()
+        }
+        values = {name: value.copy() for name, value in values.items()}  # one may be a view of another's parameter
+        for name, value in values.items():
+            self._params[name][...] = value
+
+    def __call__(self, x: Any, state: Any = None, *, lengths: Any = None) -> tuple[Array, State]:
+        """Inference over a whole sequence.
+
+        Parameters
+        ----------
+        x : (T, B, I), with batch_first (B, T, I), or (T, I) array_like, dtype of the layer
+        state : array_like or pair of them, optional
+            Initial state: h, or (h, c) for LSTM, each (num_layers*D, B, H), or (num_layers*D, H) with (T, I); order: layer
+            0 forward, layer 0 reverse, layer 1 forward, ... None is zeros, also inside the pair.
+        lengths : (B,) array_like of int, optional
+            Steps of each sample, 0 to T, in any order; see `rnnfast.simple_rnn`.
+
+        Returns
+        -------
+        y : (T, B, D*H), with batch_first (B, T, D*H), or (T, D*H) ndarray
+            h of the last layer at every step.
+        state : ndarray or pair of them
+            The final state, in the form of `state`.
+
+        Raises
+        ------
+        TypeError, ValueError, MemoryError
+
+        Notes
+        -----
+        The weights are packed anew at every call, since they may have changed; `freeze` packs them once.
+        """
+        inputs = self._check(x, state, lengths)
+        weights = self._pack(self._params, current_isa(), trainable=False)
+        y, final = self._forward(weights, inputs)
+        return self._outward(y, final, inputs.unbatched)
+
+    def record(
+        self, x: Any, state: Any = None, *, lengths: Any = None, rng: Any = None, checkpoint_every: int | None = None
+    ) -> tuple[Array, State, StackTape]:
+        """Forward pass of a training step: as a call, with dropout, and with the tape for the backward pass.
+
+        Parameters
+        ----------
+        x, state, lengths
+            As in a call; x must not change before backward.
+        rng : int, numpy.random.Generator or None
+            Draws the dropout masks; None draws unpredictably.
+        checkpoint_every : int, optional
+            Keep only y and, every so many steps, c; backward then computes the gates a second time, window by window.
+            Same gradients to the last bit, one more forward pass, a fraction of the memory.
+
+        Returns
+        -------
+        y, state
+            As of a call; y is read-only.
+        tape : StackTape
+            ``tape.backward(dy, dstate)`` gives the gradients, once.
+
+        Raises
+        ------
+        TypeError, ValueError, MemoryError
+        """
+        inputs = self._check(x, state, lengths)
+        draw = checks.generator("rng", rng)
+        every = None if checkpoint_every is None else checks.positive("checkpoint_every", checkpoint_every)
+        weights = self._pack(self._params, current_isa(), trainable=True)
+        recorded: list[Recorded] = []
+        y, final = self._forward(weights, inputs, recorded=recorded, rng=draw, checkpoint_every=every)
+        y.flags.writeable = False
+        outward, state = self._outward(y, final, inputs.unbatched)
+        return outward, state, StackTape(self, recorded, inputs, outward)
+
+    def freeze(self) -> Frozen:
+        """An immutable copy with prepacked weights: the fastest form for inference, and the one that can `step`."""
+        return Frozen(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_params": {name: value.copy() for name, value in self._params.items()}}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Layer":
+        new = object.__new__(type(self))
+        new.__dict__.update(self.__getstate__())
+        return new
+
+
+class SimpleRNN(Layer):
+    __doc__ = (
+        """Simple (Elman) recurrent layers: ``h_t = f(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh)``, see `rnnfast.simple_rnn`.
+    """
+        + _PARAMETERS.format(
+            option="""
+    nonlinearity : {"tanh", "relu", "identity", "sigmoid"}
+        f."""
+        )
+    )
+
+    cell = SIMPLE_RNN_CELL
+
+    def __init__(
+        self, input_size: int, hidden_size: int, num_layers: int = 1, *, nonlinearity: str = "tanh", bias: bool = True,
+        batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, dtype: Any = np.float32,
+        rng: Any = None,
+    ) -> None:
+        super().__init__(
+            nonlinearity, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype, rng
+        )
+
+    @property
+    def nonlinearity(self) -> str:
+        return str(self._choice)
+
+
+class LSTM(Layer):
+    __doc__ = (
+        """Long short-term memory layers, gates i f g o, state (h, c); the formulas are in `rnnfast.lstm`.
+    """
+        + _PARAMETERS.format(option="")
+    )
+
+    cell = LSTM_CELL
+
+    def __init__(
+        self, input_size: int, hidden_size: int, num_layers: int = 1, *, bias: bool = True, batch_first: bool = False,
+        dropout: float = 0.0, bidirectional: bool = False, dtype: Any = np.float32, rng: Any = None,
+    ) -> None:
+        super().__init__(
+            None, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype, rng
+        )
+
+
+class GRU(Layer):
+    __doc__ = (
+        """Gated recurrent unit layers, gates r z n; the formulas are in `rnnfast.gru`.
+    """
+        + _PARAMETERS.format(
+            option="""
+    reset_after : bool
+        Whether the reset gate acts after the recurrent product of n (PyTorch, Keras) or before it (ONNX's default)."""
+        )
+    )
+
+    cell = GRU_CELL
+
+    def __init__(
+        self, input_size: int, hidden_size: int, num_layers: int = 1, *, reset_after: bool = True, bias: bool = True,
+        batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, dtype: Any = np.float32,
+        rng: Any = None,
+    ) -> None:
+        super().__init__(
+            reset_after, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype, rng
+        )
+
+    @property
+    def reset_after(self) -> bool:
+        return bool(self._choice)
+
+
+LAYERS: dict[str, type[Layer]] = {layer.cell.name: layer for layer in (SimpleRNN, LSTM, GRU)}

@@ -1,0 +1,210 @@
+"""What a layer and its frozen form share: the constructor's arguments, parameter names and shapes, checks, and the forward
+pass through stacked and bidirectional layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rnnfast import _layer, checks
+from rnnfast._core import Weights
+from rnnfast._types import Array, FloatDType, State
+from rnnfast.cells import Cell
+from rnnfast.direction import run_direction
+from rnnfast.lengths import Order, order_of
+
+
+class Inputs(NamedTuple):
+    """Checked arguments of a call: x (T, B, I) view; initial state (num_layers*D, B, H) or None each; the order of work."""
+
+    x: Array
+    initial: tuple[Array | None, ...]
+    order: Order | None
+    unbatched: bool
+
+
+class Recorded(NamedTuple):
+    """What record keeps of one layer: its input, its tapes (one a direction), the dropout mask of its input or None."""
+
+    x: Array
+    tapes: list[_layer.Tape]
+    mask: np.ndarray[Any, np.dtype[np.bool_]] | None
+
+
+class Stack:
+    """Not public. Attributes as the constructors of `rnnfast.LSTM` and its kin document them."""
+
+    cell: Cell
+
+    def __init__(
+        self, choice: Any, input_size: int, hidden_size: int, num_layers: int, bias: bool, batch_first: bool,
+        dropout: float, bidirectional: bool, dtype: Any,
+    ) -> None:
+        cell = self.cell
+        self._choice = checks.one_of(cell.option, choice, cell.choices) if cell.option else None
+        self.input_size = checks.positive("input_size", input_size)
+        self.hidden_size = checks.positive("hidden_size", hidden_size)
+        self.num_layers = checks.positive("num_layers", num_layers)
+        self.bias = checks.flag("bias", bias)
+        self.batch_first = checks.flag("batch_first", batch_first)
+        self.dropout = checks.probability("dropout", dropout)
+        self.bidirectional = checks.flag("bidirectional", bidirectional)
+        self.dtype: FloatDType = checks.float_dtype(dtype)
+        widest = max(self.input_size, self.hidden_size * self._directions)
+        checks.representable(
+            lambda: "hidden_size * input_size", len(cell.gates), self.hidden_size, widest, self.dtype.itemsize,
+            self.num_layers * self._directions,
+        )
+
+    @property
+    def _directions(self) -> int:
+        return 2 if self.bidirectional else 1
+
+    # ---- parameters ------------------------------------------------------------------------------------------------------
+    def _places(self) -> Iterator[tuple[int, int, str]]:
+        """(layer, direction, suffix of the parameter names), in the order of states."""
+        for layer in range(self.num_layers):
+            for direction in range(self._directions):
+                yield layer, direction, f"l{layer}" + ("_reverse" if direction else "")
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name -> shape of every parameter, in PyTorch's order."""
+        rows = len(self.cell.gates) * self.hidden_size
+        shapes: dict[str, tuple[int, ...]] = {}
+        for layer, _, suffix in self._places():
+            shapes[f"weight_ih_{suffix}"] = (rows, self.hidden_size * self._directions if layer else self.input_size)
+            shapes[f"weight_hh_{suffix}"] = (rows, self.hidden_size)
+            if self.bias:
+                shapes[f"bias_ih_{suffix}"] = shapes[f"bias_hh_{suffix}"] = (rows,)
+        return shapes
+
+    def _pack(self, params: dict[str, Array], isa: int, *, trainable: bool) -> list[Weights]:
+        """One Weights a layer and direction."""
+        kernel = self.cell.kernel(self._choice)
+        return [
+            Weights(
+                kernel, isa, params[f"weight_ih_{suffix}"], params[f"weight_hh_{suffix}"],
+                params.get(f"bias_ih_{suffix}"), params.get(f"bias_hh_{suffix}"), trainable,
+            )
+            for _, _, suffix in self._places()
+        ]
+
+    # ---- shapes of a call ------------------------------------------------------------------------------------------------
+    def _state_shape(self, B: int, unbatched: bool) -> tuple[tuple[int, ...], str]:
+        count = self.num_layers * self._directions
+        if unbatched:
+            return (count, self.hidden_size), "num_layers*num_directions, hidden"
+        return (count, B, self.hidden_size), "num_layers*num_directions, batch, hidden"
+
+    def _state(self, name: str, value: Any, B: int, unbatched: bool) -> tuple[Array | None, ...]:
+        """A state argument as (num_layers*D, B, H) arrays or None."""
+        shape, meaning = self._state_shape(B, unbatched)
+        parts = checks.state(name, value, self.cell.states, shape, meaning, self.dtype)
+        full = (self.num_layers * self._directions, B, self.hidden_size)
+        return tuple(None if a is None else a.reshape(full) for a in parts)
+
+    def _check(self, x: Any, state: Any, lengths: Any) -> Inputs:
+        view, unbatched = checks.sequence(x, self.input_size, batch_first=self.batch_first)
+        if view.dtype != self.dtype:
+            raise TypeError(
+                f"x: expected dtype {self.dtype}, the layer's, got {view.dtype}; use x.astype(np.{self.dtype.name})"
+            )
+        T, B, _ = view.shape
+        checks.representable(
+            lambda: "x", T, B, self._directions * (len(self.cell.gates) + 2), self.hidden_size, self.dtype.itemsize
+        )
+        initial = self._state("state", state, B, unbatched)
+        return Inputs(view, initial, order_of(checks.lengths(lengths, T, B, unbatched=unbatched)), unbatched)
+
+    def _empty_y(self, T: int, B: int, ragged: bool, *, last: bool) -> Array:
+        """A new y as a (T, B, D*H) view; the last layer's lies batch first where the user wants it so."""
+        make = np.zeros if ragged else np.empty
+        width = self.hidden_size * self._directions
+        if last and self.batch_first:
+            return make((B, T, width), self.dtype).swapaxes(0, 1)
+        return make((T, B, width), self.dtype)
+
+    def _outward(self, y: Array, state: tuple[Array, ...], unbatched: bool) -> tuple[Array, State]:
+        """(T, B, D*H) and (num_layers*D, B, H) in the forms the user sees."""
+        if unbatched:
+            y, state = y[:, 0], tuple(a[:, 0] for a in state)
+        elif self.batch_first:
+            y = y.swapaxes(0, 1)
+        return y, (state[0], state[1]) if len(state) == 2 else state[0]
+
+    # ---- forward ---------------------------------------------------------------------------------------------------------
+    def _forward(
+        self,
+        weights: list[Weights],
+        inputs: Inputs,
+        *,
+        y: Array | None = None,
+        final: tuple[Array, ...] | None = None,
+        recorded: list[Recorded] | None = None,
+        rng: np.random.Generator | None = None,
+        checkpoint_every: int | None = None,
+    ) -> tuple[Array, tuple[Array, ...]]:
+        """All layers: y (T, B, D*H) and the final states (num_layers*D, B, H), in the arrays given if any.
+
+        recorded: a list that receives what backward needs, layer by layer; rng then draws the dropout.
+        """
+        x, order = inputs.x, inputs.order
+        T, B, _ = x.shape
+        H = self.hidden_size
+        if final is None:
+            shape = (self.num_layers * self._directions, B, H)
+            final = tuple(np.empty(shape, self.dtype) for _ in self.cell.states)
+        for layer in range(self.num_layers):
+            last = layer == self.num_layers - 1
+            out = y if last and y is not None else self._empty_y(T, B, order is not None, last=last)
+            mask = None
+            if layer and recorded is not None and self.dropout:
+                assert rng is not None
+                mask = rng.random(x.shape, np.float32) >= self.dropout
+                x = dropped(x, mask, self.dropout)
+            tapes = []
+            for direction in range(self._directions):
+                place = layer * self._directions + direction
+                _, tape = run_direction(
+                    weights[place], x, out[..., direction * H : (direction + 1) * H],
+                    tuple(None if a is None else a[place] for a in inputs.initial), order, bool(direction),
+                    record=recorded is not None, checkpoint_every=checkpoint_every,
+                    final=tuple(a[place] for a in final),
+                )
+                if tape is not None:
+                    tapes.append(tape)
+            if recorded is not None:
+                recorded.append(Recorded(x, tapes, mask))
+            x = out
+        return x, final
+
+    def _arguments(self) -> dict[str, Any]:
+        """The constructor's arguments, in its order."""
+        names = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional", "dtype")
+        arguments = {name: getattr(self, name) for name in names}
+        if self.cell.option:
+            arguments[self.cell.option] = self._choice
+        return arguments
+
+    def __repr__(self) -> str:
+        arguments = self._arguments()
+        shown = [str(arguments.pop("input_size")), str(arguments.pop("hidden_size"))]
+        defaults = dict(
+            num_layers=1, bias=True, batch_first=False, dropout=0.0, bidirectional=False, dtype=np.dtype(np.float32)
+        )
+        if self.cell.option:
+            defaults[self.cell.option] = self.cell.choices[0]
+        for name, value in arguments.items():
+            if value != defaults[name]:
+                shown.append(f"{name}={value.name if name == 'dtype' else repr(value)}")
+        return f"rnnfast.{self.cell.layer}({', '.join(shown)})"
+
+
+def dropped(x: Array, mask: np.ndarray[Any, np.dtype[np.bool_]], dropout: float) -> Array:
+    """x where mask, scaled by 1 / (1 - dropout); 0 elsewhere."""
+    scale = 0.0 if dropout == 1 else 1 / (1 - dropout)
+    out = x * x.dtype.type(scale)
+    out[~mask] = 0
+    return out
