@@ -11,7 +11,8 @@ import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-CFLAGS = ["-O3", "-std=c11", "-D_POSIX_C_SOURCE=200809L", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden", "-pthread", "-g0"]
+CFLAGS = ["-O3", "-std=c11", "-D_POSIX_C_SOURCE=200809L", "-ffp-contract=off", "-fno-math-errno"]
+CFLAGS += ["-fvisibility=hidden", "-pthread", "-g0"]
 LDFLAGS = ["-pthread", "-s"] if os.uname().sysname == "Linux" else ["-pthread"]
 
 

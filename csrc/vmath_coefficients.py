@@ -28,8 +28,8 @@ def interpolate(degree: int) -> list[Fraction]:
             table[i] = (table[i] - table[i - 1]) / (nodes[i] - nodes[i - level])
     coefficients = [Fraction(0)] * n
     for i in range(n - 1, -1, -1):
-        shifted = [Fraction(0)] + coefficients[:-1]
-        coefficients = [s - nodes[i] * c for s, c in zip(shifted, coefficients)]
+        shifted = [Fraction(0), *coefficients[:-1]]
+        coefficients = [s - nodes[i] * c for s, c in zip(shifted, coefficients, strict=True)]
         coefficients[0] += table[i]
     return coefficients
 

@@ -13,8 +13,15 @@ from rnnfast._loops cimport *
 
 cnp.import_array()
 
-cdef enum:
-    FLOPS_PER_THREAD = 2000000  # below some 30 us of work a thread more costs as much as it brings
+# below some 30 us of work a thread more costs as much as it brings
+cdef double flops_per_thread = 2e6
+
+
+def set_flops_per_thread(double flops):
+    """Work below which a call takes no further thread; returns the value before (for tests)."""
+    global flops_per_thread
+    before, flops_per_thread = flops_per_thread, flops
+    return before
 
 
 @cython.final
@@ -23,7 +30,7 @@ cdef class Tape:
     cdef Job job
     cdef readonly Weights weights
     cdef object arrays          # all that the job points into
-    cdef Buffer slots
+    cdef Buffer slots           # of all steps; where nothing was saved, backward's own: of all steps or one window
     cdef Buffer cells
     cdef Buffer marks
 
@@ -89,7 +96,7 @@ cdef int share_out(Job *j, int threads, int passes) noexcept nogil:
     cdef Py_ssize_t total = o.first[o.S] if o.ragged else o.S * o.B, done = 0, row = 0
     cdef double flops = 2.0 * passes * total * j.cell.gates * j.hidden * (j.inputs + j.hidden)
     cdef int i
-    threads = team_acquire(<int>min(min(<double>threads, <double>o.B), flops / FLOPS_PER_THREAD))
+    threads = team_acquire(<int>min(min(<double>threads, <double>o.B), max(flops / flops_per_thread, 1.0)))
     j.cut[0], j.cut[threads] = 0, o.B
     for i in range(1, threads):
         if o.ragged:
@@ -199,25 +206,32 @@ def forward(Weights w, x, y, h0, c0, h_n, c_n, bint reverse, order, bint record,
     return tape if record else None
 
 
-def backward(Tape tape, dy, dh_n, dc_n, dx, dh0, dc0, d_w_ih, d_w_hh, d_b_ih, d_b_hh, int threads):
-    """Writes dx, dh0, dc0; adds to d_w_ih, d_w_hh, d_b_ih, d_b_hh (zeros at first). The tape's slots are used up.
-
-    dy, dh_n, dc_n: None is zeros; dx: None skips it; with an order dx must hold zeros. Raises MemoryError before any
-    change to the tape.
-    """
+def prepare(Tape tape, int threads):
+    """Takes all memory that backward with up to so many threads needs; raises MemoryError and changes nothing."""
     cdef Job job = tape.job
     cdef Job *j = &job
-    cdef Buffer slots = tape.slots, cells = tape.cells
+    cdef Buffer slots, cells = None
     cdef Py_ssize_t rows
-    cdef size_t nbytes
-    cdef char *base
-    if slots is None:  # nothing was saved, or only marks: the slots of a window at a time, or of all steps
+    if tape.slots is None:  # nothing was saved, or only marks
         rows = widest_window(&j.order, j.every) if j.every else stored_rows(&j.order)
         slots = Buffer(rows * j.cell.slots * j.hidden * j.size)
         if j.cell.has_c:
             cells = Buffer(rows * j.hidden * j.size)
-    j.slots, j.slots_row = slots.data, 0
-    j.cells = cells.data if cells is not None else NULL
+        tape.slots, tape.cells = slots, cells
+    if scratch(place_backward(j, NULL, threads)) == NULL:
+        raise MemoryError("rnnfast: no memory for the scratch of a backward call")
+
+
+def backward(Tape tape, dy, dh_n, dc_n, dx, dh0, dc0, d_w_ih, d_w_hh, d_b_ih, d_b_hh, int threads):
+    """Writes dx, dh0, dc0; adds to d_w_ih, d_w_hh, d_b_ih, d_b_hh (zeros at first). The tape's slots are used up.
+
+    `prepare` was called in this thread, with no fewer threads. dy, dh_n, dc_n: None is zeros; dx: None skips it; with an
+    order dx must hold zeros.
+    """
+    cdef Job job = tape.job
+    cdef Job *j = &job
+    j.slots, j.slots_row = tape.slots.data, 0
+    j.cells = tape.cells.data if tape.cells is not None else NULL
     j.save, j.h_in_y, j.quiet = True, False, True
     set_view(&j.dy, dy)
     set_view(&j.dx, dx)
@@ -225,14 +239,9 @@ def backward(Tape tape, dy, dh_n, dc_n, dx, dh0, dc0, d_w_ih, d_w_hh, d_b_ih, d_
     j.d_weight[0], j.d_weight[1], j.d_bias[0], j.d_bias[1] = data(d_w_ih), data(d_w_hh), data(d_b_ih), data(d_b_hh)
     with nogil:
         threads = share_out(j, threads, 2)
-        nbytes = place_backward(j, NULL, threads)
-        base = <char *>scratch(nbytes)
-        if base != NULL:
-            place_backward(j, base, threads)
-            team_run(backward_task, j, threads)
+        place_backward(j, <char *>scratch(place_backward(j, NULL, threads)), threads)
+        team_run(backward_task, j, threads)
         team_release(threads)
-    if base == NULL:
-        raise MemoryError("rnnfast: no memory for the scratch of a backward call")
 
 
 def step(tuple layers, x, h, c, y, h_out, c_out, int threads):

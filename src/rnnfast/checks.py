@@ -53,9 +53,7 @@ def float_array(name: str, value: Any) -> Array:
 
 def same_dtype(name: str, array: Array, dtype: FloatDType, leader: str) -> None:
     if array.dtype != dtype:
-        raise TypeError(
-            f"{name}: expected dtype {dtype} like {leader}, got {array.dtype}; use {name}.astype(np.{dtype.name})"
-        )
+        raise TypeError(f"{name}: expected dtype {dtype} like {leader}, got {array.dtype}; use {name}.astype(np.{dtype.name})")
 
 
 def exact(name: str, value: Any, shape: tuple[int, ...], meaning: str, dtype: FloatDType, leader: str) -> Array:
@@ -137,9 +135,9 @@ def lengths(value: Any, T: int, B: int, *, unbatched: bool) -> np.ndarray[tuple[
     if unbatched:
         raise ValueError("lengths: expected None with unbatched x (time, input_size), got lengths; cut x instead")
     array = np.asarray(value)
-    if array.dtype == object or array.dtype.kind not in "iu":
-        if array.size or array.dtype.kind not in "f":  # an empty list is a float array, and fine
-            raise TypeError(f"lengths: expected integers, got dtype {array.dtype}")
+    empty_list = array.size == 0 and array.dtype.kind == "f"  # np.asarray([]) is float
+    if array.dtype.kind not in "iu" and not empty_list:
+        raise TypeError(f"lengths: expected integers, got dtype {array.dtype}")
     if array.shape != (B,):
         raise wrong_shape("lengths", (B,), "batch", array.shape)
     bad = np.flatnonzero((array < 0) | (array > T))
@@ -206,7 +204,7 @@ def probability(name: str, value: Any) -> float:
 
 def float_dtype(value: Any) -> FloatDType:
     try:
-        dtype = np.dtype(value)
+        dtype: FloatDType = np.dtype(value)
     except TypeError:
         raise wrong_type("dtype", "np.float32 or np.float64", value) from None
     if value is None or dtype not in FLOATS or not dtype.isnative:

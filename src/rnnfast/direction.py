@@ -49,25 +49,25 @@ class DirectionGradients(NamedTuple):
     b_hh: Array | None
 
 
-def run_backward(
-    tape: _layer.Tape,
-    x: Array,
-    dy: Array | None,
-    dstate: tuple[Array | None, ...],
-    *,
-    ragged: bool,
-    has_bias: bool,
-    gates: int,
-    need_x: bool,
+def prepare_backward(
+    tape: _layer.Tape, x: Array, states: int, *, ragged: bool, has_bias: bool, gates: int, need_x: bool
 ) -> DirectionGradients:
-    """Gradients of one recorded direction, all in new arrays. dy (T, B, H) or None; dstate (B, H) contiguous or None."""
+    """Takes all memory that `run_backward` needs; returns the arrays it will fill."""
     T, B, inputs = x.shape
     hidden, dtype = tape.weights.hidden_size, x.dtype
-    dx = (np.zeros if ragged else np.empty)((T, B, inputs), dtype) if need_x else None
-    initial = tuple(np.empty((B, hidden), dtype) for _ in dstate)
-    w_ih, w_hh = np.zeros((gates * hidden, inputs), dtype), np.zeros((gates * hidden, hidden), dtype)
-    b_ih, b_hh = (np.zeros(gates * hidden, dtype) for _ in range(2)) if has_bias else (None, None)
+    _layer.prepare(tape, get_num_threads())
+    return DirectionGradients(
+        x=(np.zeros if ragged else np.empty)((T, B, inputs), dtype) if need_x else None,
+        initial=tuple(np.empty((B, hidden), dtype) for _ in range(states)),
+        w_ih=np.zeros((gates * hidden, inputs), dtype),
+        w_hh=np.zeros((gates * hidden, hidden), dtype),
+        b_ih=np.zeros(gates * hidden, dtype) if has_bias else None,
+        b_hh=np.zeros(gates * hidden, dtype) if has_bias else None,
+    )
+
+
+def run_backward(tape: _layer.Tape, g: DirectionGradients, dy: Array | None, dstate: tuple[Array | None, ...]) -> None:
+    """Fills g, with no allocation. dy (T, B, H) or None; dstate (B, H) contiguous or None each."""
     dh_n, dc_n = dstate if len(dstate) == 2 else (dstate[0], None)
-    dh0, dc0 = initial if len(initial) == 2 else (initial[0], None)
-    _layer.backward(tape, dy, dh_n, dc_n, dx, dh0, dc0, w_ih, w_hh, b_ih, b_hh, get_num_threads())
-    return DirectionGradients(dx, initial, w_ih, w_hh, b_ih, b_hh)
+    dh0, dc0 = g.initial if len(g.initial) == 2 else (g.initial[0], None)
+    _layer.backward(tape, dy, dh_n, dc_n, g.x, dh0, dc0, g.w_ih, g.w_hh, g.b_ih, g.b_hh, get_num_threads())

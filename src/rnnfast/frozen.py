@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rnnfast import _layer, checks
+from rnnfast._core import Weights
 from rnnfast._types import Array, State
 from rnnfast.runtime import COMPILED, PRESENT, current_isa, get_num_threads
 from rnnfast.stack import Stack
@@ -19,7 +20,11 @@ class Frozen(Stack):
     """A layer's weights at the moment of ``net.freeze()``, packed for one ISA. Has the layer's constructor arguments as
     attributes; pickles; any number of threads may call it."""
 
-    def __init__(self, layer: "Layer") -> None:
+    isa: str  # whose kernels it uses
+    _params: dict[str, Array]
+    _weights: tuple[Weights, ...]
+
+    def __init__(self, layer: Layer) -> None:
         self.__setstate__(
             {
                 **{name: getattr(layer, name) for name in layer._arguments()},
@@ -44,10 +49,10 @@ class Frozen(Stack):
 
     __delattr__ = __setattr__  # type: ignore[assignment]
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "Frozen":
+    def __deepcopy__(self, memo: dict[int, Any]) -> Frozen:
         return self  # immutable
 
-    def __copy__(self) -> "Frozen":
+    def __copy__(self) -> Frozen:
         return self
 
     def __repr__(self) -> str:
@@ -81,6 +86,7 @@ class Frozen(Stack):
             return self._outward(y, final, inputs.unbatched)
         T, B, _ = inputs.x.shape
         width = self.hidden_size * self._directions
+        shape: tuple[int, ...]
         if inputs.unbatched:
             shape, meaning = (T, width), "time, num_directions*hidden"
         elif self.batch_first:
@@ -159,9 +165,7 @@ class Frozen(Stack):
             raise checks.wrong_type("out[1]", "a pair (h, c)", state)
         shape, meaning = self._state_shape(B, unbatched)
         names = ["out[1]"] if len(letters) == 1 else [f"out[1][{i}] ({letter})" for i, letter in enumerate(letters)]
-        states = tuple(
-            checks.output(name, a, shape, meaning, self.dtype) for name, a in zip(names, state, strict=True)
-        )
+        states = tuple(checks.output(name, a, shape, meaning, self.dtype) for name, a in zip(names, state, strict=True))
         return checks.output("out[0] (y)", y, y_shape, y_meaning, self.dtype), states
 
     def _separate(self, y: Array, states: tuple[Array, ...], x: Array, initial: tuple[Array | None, ...]) -> None:

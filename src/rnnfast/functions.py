@@ -60,17 +60,44 @@ def _run(
 
 @overload
 def simple_rnn(
-    x: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None, h0: Any = None, *,
-    nonlinearity: str = "tanh", lengths: Lengths = None, reverse: bool = False, record: Literal[False] = False,
+    x: Any,
+    w_ih: Any,
+    w_hh: Any,
+    b_ih: Any = None,
+    b_hh: Any = None,
+    h0: Any = None,
+    *,
+    nonlinearity: str = "tanh",
+    lengths: Lengths = None,
+    reverse: bool = False,
+    record: Literal[False] = False,
 ) -> tuple[Array, Array]: ...
 @overload
 def simple_rnn(
-    x: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None, h0: Any = None, *,
-    nonlinearity: str = "tanh", lengths: Lengths = None, reverse: bool = False, record: Literal[True],
+    x: Any,
+    w_ih: Any,
+    w_hh: Any,
+    b_ih: Any = None,
+    b_hh: Any = None,
+    h0: Any = None,
+    *,
+    nonlinearity: str = "tanh",
+    lengths: Lengths = None,
+    reverse: bool = False,
+    record: Literal[True],
 ) -> tuple[Array, Array, Tape]: ...
 def simple_rnn(
-    x: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None, h0: Any = None, *,
-    nonlinearity: str = "tanh", lengths: Lengths = None, reverse: bool = False, record: bool = False,
+    x: Any,
+    w_ih: Any,
+    w_hh: Any,
+    b_ih: Any = None,
+    b_hh: Any = None,
+    h0: Any = None,
+    *,
+    nonlinearity: str = "tanh",
+    lengths: Lengths = None,
+    reverse: bool = False,
+    record: bool = False,
 ) -> Any:
     """Simple (Elman) recurrent layer over a whole sequence.
 
@@ -121,17 +148,44 @@ def simple_rnn(
 
 @overload
 def lstm(
-    x: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None, h0: Any = None, c0: Any = None, *,
-    lengths: Lengths = None, reverse: bool = False, record: Literal[False] = False,
+    x: Any,
+    w_ih: Any,
+    w_hh: Any,
+    b_ih: Any = None,
+    b_hh: Any = None,
+    h0: Any = None,
+    c0: Any = None,
+    *,
+    lengths: Lengths = None,
+    reverse: bool = False,
+    record: Literal[False] = False,
 ) -> tuple[Array, tuple[Array, Array]]: ...
 @overload
 def lstm(
-    x: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None, h0: Any = None, c0: Any = None, *,
-    lengths: Lengths = None, reverse: bool = False, record: Literal[True],
+    x: Any,
+    w_ih: Any,
+    w_hh: Any,
+    b_ih: Any = None,
+    b_hh: Any = None,
+    h0: Any = None,
+    c0: Any = None,
+    *,
+    lengths: Lengths = None,
+    reverse: bool = False,
+    record: Literal[True],
 ) -> tuple[Array, tuple[Array, Array], Tape]: ...
 def lstm(
-    x: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None, h0: Any = None, c0: Any = None, *,
-    lengths: Lengths = None, reverse: bool = False, record: bool = False,
+    x: Any,
+    w_ih: Any,
+    w_hh: Any,
+    b_ih: Any = None,
+    b_hh: Any = None,
+    h0: Any = None,
+    c0: Any = None,
+    *,
+    lengths: Lengths = None,
+    reverse: bool = False,
+    record: bool = False,
 ) -> Any:
     """Long short-term memory layer over a whole sequence.
 
@@ -177,17 +231,44 @@ def lstm(
 
 @overload
 def gru(
-    x: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None, h0: Any = None, *,
-    reset_after: bool = True, lengths: Lengths = None, reverse: bool = False, record: Literal[False] = False,
+    x: Any,
+    w_ih: Any,
+    w_hh: Any,
+    b_ih: Any = None,
+    b_hh: Any = None,
+    h0: Any = None,
+    *,
+    reset_after: bool = True,
+    lengths: Lengths = None,
+    reverse: bool = False,
+    record: Literal[False] = False,
 ) -> tuple[Array, Array]: ...
 @overload
 def gru(
-    x: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None, h0: Any = None, *,
-    reset_after: bool = True, lengths: Lengths = None, reverse: bool = False, record: Literal[True],
+    x: Any,
+    w_ih: Any,
+    w_hh: Any,
+    b_ih: Any = None,
+    b_hh: Any = None,
+    h0: Any = None,
+    *,
+    reset_after: bool = True,
+    lengths: Lengths = None,
+    reverse: bool = False,
+    record: Literal[True],
 ) -> tuple[Array, Array, Tape]: ...
 def gru(
-    x: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None, h0: Any = None, *,
-    reset_after: bool = True, lengths: Lengths = None, reverse: bool = False, record: bool = False,
+    x: Any,
+    w_ih: Any,
+    w_hh: Any,
+    b_ih: Any = None,
+    b_hh: Any = None,
+    h0: Any = None,
+    *,
+    reset_after: bool = True,
+    lengths: Lengths = None,
+    reverse: bool = False,
+    record: bool = False,
 ) -> Any:
     """Gated recurrent unit layer over a whole sequence.
 

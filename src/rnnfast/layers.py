@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +13,6 @@ from rnnfast._types import Array, State
 from rnnfast.cells import GRU as GRU_CELL
 from rnnfast.cells import LSTM as LSTM_CELL
 from rnnfast.cells import SIMPLE_RNN as SIMPLE_RNN_CELL
-from rnnfast.cells import Cell
 from rnnfast.frozen import Frozen
 from rnnfast.runtime import current_isa
 from rnnfast.stack import Recorded, Stack
@@ -54,19 +53,24 @@ _PARAMETERS = """
 class Layer(Stack):
     """Not public: what the three layers share."""
 
-    cell: ClassVar[Cell]  # type: ignore[misc]
-
     def __init__(
-        self, choice: Any, input_size: int, hidden_size: int, num_layers: int, bias: bool, batch_first: bool,
-        dropout: float, bidirectional: bool, dtype: Any, rng: Any,
+        self,
+        choice: Any,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        bias: bool,
+        batch_first: bool,
+        dropout: float,
+        bidirectional: bool,
+        dtype: Any,
+        rng: Any,
     ) -> None:
         super().__init__(choice, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype)
         self.rng = rng
         draw = checks.generator("rng", rng)
         bound = 1 / np.sqrt(self.hidden_size)
-        self._params = {
-            name: draw.uniform(-bound, bound, shape).astype(self.dtype) for name, shape in self._shapes().items()
-        }
+        self._params = {name: draw.uniform(-bound, bound, shape).astype(self.dtype) for name, shape in self._shapes().items()}
 
     @property
     def params(self) -> Mapping[str, Array]:
@@ -94,8 +98,9 @@ class Layer(Stack):
                 listed = ", ".join(sorted(map(str, names)))
                 raise ValueError(f"mapping: expected the names {', '.join(shapes)}, got {problem} {listed}")
         values = {
-            name: checks.exact(name, mapping[name], shape, "gates*hidden" + (", input" if len(shape) == 2 else ""),
-                               self.dtype, "the layer")
+            name: checks.exact(
+                name, mapping[name], shape, "gates*hidden" + (", input" if len(shape) == 2 else ""), self.dtype, "the layer"
+            )
             for name, shape in shapes.items()
         }
         values = {name: value.copy() for name, value in values.items()}  # one may be a view of another's parameter
@@ -177,28 +182,34 @@ class Layer(Stack):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_params": {name: value.copy() for name, value in self._params.items()}}
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "Layer":
+    def __deepcopy__(self, memo: dict[int, Any]) -> Layer:
         new = object.__new__(type(self))
         new.__dict__.update(self.__getstate__())
         return new
 
 
 class SimpleRNN(Layer):
-    __doc__ = (
-        """Simple (Elman) recurrent layers: ``h_t = f(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh)``, see `rnnfast.simple_rnn`.
-    """
-        + _PARAMETERS.format(
-            option="""
+    __doc__ = """Simple (Elman) recurrent layers: ``h_t = f(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh)``, see `rnnfast.simple_rnn`.
+    """ + _PARAMETERS.format(
+        option="""
     nonlinearity : {"tanh", "relu", "identity", "sigmoid"}
         f."""
-        )
     )
 
     cell = SIMPLE_RNN_CELL
 
     def __init__(
-        self, input_size: int, hidden_size: int, num_layers: int = 1, *, nonlinearity: str = "tanh", bias: bool = True,
-        batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, dtype: Any = np.float32,
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        dtype: Any = np.float32,
         rng: Any = None,
     ) -> None:
         super().__init__(
@@ -211,39 +222,49 @@ class SimpleRNN(Layer):
 
 
 class LSTM(Layer):
-    __doc__ = (
-        """Long short-term memory layers, gates i f g o, state (h, c); the formulas are in `rnnfast.lstm`.
-    """
-        + _PARAMETERS.format(option="")
-    )
+    __doc__ = """Long short-term memory layers, gates i f g o, state (h, c); the formulas are in `rnnfast.lstm`.
+    """ + _PARAMETERS.format(option="")
 
     cell = LSTM_CELL
 
     def __init__(
-        self, input_size: int, hidden_size: int, num_layers: int = 1, *, bias: bool = True, batch_first: bool = False,
-        dropout: float = 0.0, bidirectional: bool = False, dtype: Any = np.float32, rng: Any = None,
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        dtype: Any = np.float32,
+        rng: Any = None,
     ) -> None:
-        super().__init__(
-            None, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype, rng
-        )
+        super().__init__(None, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype, rng)
 
 
 class GRU(Layer):
-    __doc__ = (
-        """Gated recurrent unit layers, gates r z n; the formulas are in `rnnfast.gru`.
-    """
-        + _PARAMETERS.format(
-            option="""
+    __doc__ = """Gated recurrent unit layers, gates r z n; the formulas are in `rnnfast.gru`.
+    """ + _PARAMETERS.format(
+        option="""
     reset_after : bool
         Whether the reset gate acts after the recurrent product of n (PyTorch, Keras) or before it (ONNX's default)."""
-        )
     )
 
     cell = GRU_CELL
 
     def __init__(
-        self, input_size: int, hidden_size: int, num_layers: int = 1, *, reset_after: bool = True, bias: bool = True,
-        batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, dtype: Any = np.float32,
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        reset_after: bool = True,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        dtype: Any = np.float32,
         rng: Any = None,
     ) -> None:
         super().__init__(

@@ -6,6 +6,7 @@ r z n; dW is the gradient of W. It trusts its arguments: `rnnfast`'s own functio
 """
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ def sigmoid(a):
 
 
 # f(a) and, from h = f(a), f'(a)
-NONLINEARITIES = {
+NONLINEARITIES: dict[str, Any] = {
     "tanh": (np.tanh, lambda h: 1 - h * h),
     "relu": (lambda a: np.maximum(a, 0), lambda h: np.where(h <= 0, 0, 1).astype(h.dtype)),
     "identity": (lambda a: a, np.ones_like),
@@ -217,16 +218,51 @@ def run(cell, x, w_ih, w_hh, b_ih, b_hh, initial, lengths, reverse, record):
 
 
 def simple_rnn(
-    x, w_ih, w_hh, b_ih=None, b_hh=None, h0=None, *, nonlinearity="tanh", lengths=None, reverse=False, record=False
-):
+    x: Any,
+    w_ih: Any,
+    w_hh: Any,
+    b_ih: Any = None,
+    b_hh: Any = None,
+    h0: Any = None,
+    *,
+    nonlinearity: str = "tanh",
+    lengths: Any = None,
+    reverse: bool = False,
+    record: bool = False,
+) -> Any:
+    """See `rnnfast.simple_rnn`."""
     return run(SimpleRNNCell(nonlinearity), x, w_ih, w_hh, b_ih, b_hh, (h0,), lengths, reverse, record)
 
 
-def lstm(x, w_ih, w_hh, b_ih=None, b_hh=None, h0=None, c0=None, *, lengths=None, reverse=False, record=False):
+def lstm(
+    x: Any,
+    w_ih: Any,
+    w_hh: Any,
+    b_ih: Any = None,
+    b_hh: Any = None,
+    h0: Any = None,
+    c0: Any = None,
+    *,
+    lengths: Any = None,
+    reverse: bool = False,
+    record: bool = False,
+) -> Any:
+    """See `rnnfast.lstm`."""
     return run(LSTMCell(), x, w_ih, w_hh, b_ih, b_hh, (h0, c0), lengths, reverse, record)
 
 
 def gru(
-    x, w_ih, w_hh, b_ih=None, b_hh=None, h0=None, *, reset_after=True, lengths=None, reverse=False, record=False
-):
+    x: Any,
+    w_ih: Any,
+    w_hh: Any,
+    b_ih: Any = None,
+    b_hh: Any = None,
+    h0: Any = None,
+    *,
+    reset_after: bool = True,
+    lengths: Any = None,
+    reverse: bool = False,
+    record: bool = False,
+) -> Any:
+    """See `rnnfast.gru`."""
     return run(GRUCell(reset_after), x, w_ih, w_hh, b_ih, b_hh, (h0,), lengths, reverse, record)

@@ -123,7 +123,7 @@ def show_config(mode: str = "stdout") -> dict[str, dict[str, Any]] | None:
         Print it, or return it as nested dictionaries.
     """
     mode = checks.one_of("mode", mode, ("stdout", "dicts"))
-    config = {
+    config: dict[str, dict[str, Any]] = {
         "Versions": {"rnnfast": __version__, "numpy": np.__version__, "python": platform.python_version()},
         "CPU": {
             "name": _cpu_name(),

@@ -26,7 +26,7 @@ class Inputs(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """What record keeps of one layer: its input, its tapes (one a direction), the dropout mask of its input or None."""
+    """What record keeps of one layer: its input, its tapes (one a direction), where dropout zeroed its input, or None."""
 
     x: Array
     tapes: list[_layer.Tape]
@@ -39,8 +39,16 @@ class Stack:
     cell: Cell
 
     def __init__(
-        self, choice: Any, input_size: int, hidden_size: int, num_layers: int, bias: bool, batch_first: bool,
-        dropout: float, bidirectional: bool, dtype: Any,
+        self,
+        choice: Any,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        bias: bool,
+        batch_first: bool,
+        dropout: float,
+        bidirectional: bool,
+        dtype: Any,
     ) -> None:
         cell = self.cell
         self._choice = checks.one_of(cell.option, choice, cell.choices) if cell.option else None
@@ -54,7 +62,11 @@ class Stack:
         self.dtype: FloatDType = checks.float_dtype(dtype)
         widest = max(self.input_size, self.hidden_size * self._directions)
         checks.representable(
-            lambda: "hidden_size * input_size", len(cell.gates), self.hidden_size, widest, self.dtype.itemsize,
+            lambda: "hidden_size * input_size",
+            len(cell.gates),
+            self.hidden_size,
+            widest,
+            self.dtype.itemsize,
             self.num_layers * self._directions,
         )
 
@@ -85,8 +97,13 @@ class Stack:
         kernel = self.cell.kernel(self._choice)
         return [
             Weights(
-                kernel, isa, params[f"weight_ih_{suffix}"], params[f"weight_hh_{suffix}"],
-                params.get(f"bias_ih_{suffix}"), params.get(f"bias_hh_{suffix}"), trainable,
+                kernel,
+                isa,
+                params[f"weight_ih_{suffix}"],
+                params[f"weight_hh_{suffix}"],
+                params.get(f"bias_ih_{suffix}"),
+                params.get(f"bias_hh_{suffix}"),
+                trainable,
             )
             for _, _, suffix in self._places()
         ]
@@ -162,15 +179,21 @@ class Stack:
             mask = None
             if layer and recorded is not None and self.dropout:
                 assert rng is not None
-                mask = rng.random(x.shape, np.float32) >= self.dropout
-                x = dropped(x, mask, self.dropout)
+                mask = rng.random(x.shape, np.float32) < self.dropout
+                x = x.copy()
+                drop(x, mask, self.dropout)
             tapes = []
             for direction in range(self._directions):
                 place = layer * self._directions + direction
                 _, tape = run_direction(
-                    weights[place], x, out[..., direction * H : (direction + 1) * H],
-                    tuple(None if a is None else a[place] for a in inputs.initial), order, bool(direction),
-                    record=recorded is not None, checkpoint_every=checkpoint_every,
+                    weights[place],
+                    x,
+                    out[..., direction * H : (direction + 1) * H],
+                    tuple(None if a is None else a[place] for a in inputs.initial),
+                    order,
+                    bool(direction),
+                    record=recorded is not None,
+                    checkpoint_every=checkpoint_every,
                     final=tuple(a[place] for a in final),
                 )
                 if tape is not None:
@@ -191,9 +214,14 @@ class Stack:
     def __repr__(self) -> str:
         arguments = self._arguments()
         shown = [str(arguments.pop("input_size")), str(arguments.pop("hidden_size"))]
-        defaults = dict(
-            num_layers=1, bias=True, batch_first=False, dropout=0.0, bidirectional=False, dtype=np.dtype(np.float32)
-        )
+        defaults: dict[str, Any] = {
+            "num_layers": 1,
+            "bias": True,
+            "batch_first": False,
+            "dropout": 0.0,
+            "bidirectional": False,
+            "dtype": np.dtype(np.float32),
+        }
         if self.cell.option:
             defaults[self.cell.option] = self.cell.choices[0]
         for name, value in arguments.items():
@@ -202,9 +230,8 @@ class Stack:
         return f"rnnfast.{self.cell.layer}({', '.join(shown)})"
 
 
-def dropped(x: Array, mask: np.ndarray[Any, np.dtype[np.bool_]], dropout: float) -> Array:
-    """x where mask, scaled by 1 / (1 - dropout); 0 elsewhere."""
-    scale = 0.0 if dropout == 1 else 1 / (1 - dropout)
-    out = x * x.dtype.type(scale)
-    out[~mask] = 0
-    return out
+def drop(x: Array, mask: np.ndarray[Any, np.dtype[np.bool_]] | None, dropout: float) -> None:
+    """In place: 0 where mask, scaled by 1 / (1 - dropout) elsewhere; nothing without a mask."""
+    if mask is not None:
+        np.multiply(x, 0 if dropout == 1 else 1 / (1 - dropout), out=x)
+        np.copyto(x, 0, where=mask)

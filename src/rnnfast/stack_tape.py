@@ -8,8 +8,8 @@ import numpy as np
 
 from rnnfast import checks
 from rnnfast._types import Array
-from rnnfast.direction import DirectionGradients, run_backward
-from rnnfast.stack import Inputs, Recorded, Stack, dropped
+from rnnfast.direction import DirectionGradients, prepare_backward, run_backward
+from rnnfast.stack import Inputs, Recorded, Stack, drop
 from rnnfast.tape import LayerGradients, Once
 
 
@@ -59,47 +59,64 @@ class StackTape:
         last = stack._state("dstate", dstate, B, unbatched)
         recorded = self._once.take()
         try:
-            return self._backward(recorded, dy, last, need_x)
-        except MemoryError:
-            # run_backward changes no tape before it has its memory, but upper layers may be done: only give back an untouched one
-            if recorded and recorded[-1].tapes:
-                self._once.give_back(recorded)
+            found = self._prepare(recorded, need_x)
+        except BaseException:
+            self._once.give_back(recorded)
             raise
+        return self._backward(recorded, found, dy, last)
+
+    def _prepare(self, recorded: list[Recorded], need_x: bool) -> list[list[DirectionGradients]]:
+        """All memory of the backward pass, layer by layer and direction by direction, before anything is used up."""
+        stack = self._stack
+        return [
+            [
+                prepare_backward(
+                    tape,
+                    layer.x,
+                    len(stack.cell.states),
+                    ragged=self._inputs.order is not None,
+                    has_bias=stack.bias,
+                    gates=len(stack.cell.gates),
+                    need_x=need_x or i > 0,
+                )
+                for tape in layer.tapes
+            ]
+            for i, layer in enumerate(recorded)
+        ]
 
     def _backward(
-        self, recorded: list[Recorded], dy: Array | None, dstate: tuple[Array | None, ...], need_x: bool
+        self,
+        recorded: list[Recorded],
+        found: list[list[DirectionGradients]],
+        dy: Array | None,
+        dstate: tuple[Array | None, ...],
     ) -> LayerGradients:
         """dy (T, B, D*H) or None; dstate (num_layers*D, B, H) or None each."""
-        stack, inputs = self._stack, self._inputs
-        directions, H = stack._directions, stack.hidden_size
-        found: dict[str, DirectionGradients] = {}
-        initial = tuple(
-            np.empty((stack.num_layers * directions, inputs.x.shape[1], H), stack.dtype) for _ in stack.cell.states
-        )
-        places = list(stack._places())
+        stack, H = self._stack, self._stack.hidden_size
         for layer in range(stack.num_layers - 1, -1, -1):
-            x, tapes, mask = recorded[layer]
-            dx: Array | None = None
-            for direction in range(directions):
-                place = layer * directions + direction
-                g = run_backward(
-                    tapes[direction], x, None if dy is None else dy[..., direction * H : (direction + 1) * H],
-                    tuple(None if a is None else a[place] for a in dstate), ragged=inputs.order is not None,
-                    has_bias=stack.bias, gates=len(stack.cell.gates), need_x=need_x or layer > 0,
+            total: Array | None = None
+            for direction, (tape, g) in enumerate(zip(recorded[layer].tapes, found[layer], strict=True)):
+                place = layer * stack._directions + direction
+                run_backward(
+                    tape,
+                    g,
+                    None if dy is None else dy[..., direction * H : (direction + 1) * H],
+                    tuple(None if a is None else a[place] for a in dstate),
                 )
-                for whole, part in zip(initial, g.initial, strict=True):
-                    whole[place] = part
                 if g.x is not None:
-                    dx = g.x if dx is None else np.add(dx, g.x, out=dx)
-                found[places[place][2]] = g._replace(x=None)
-            if mask is not None and dx is not None:
-                dx = dropped(dx, mask, stack.dropout)
-            dy = dx
+                    total = g.x if total is None else np.add(total, g.x, out=total)
+            if total is not None:
+                drop(total, recorded[layer].mask, stack.dropout)
+            dy = total
+
+        flat = [g for layer in found for g in layer]
+        initial = tuple(np.stack(parts) for parts in zip(*(g.initial for g in flat), strict=True))
         params = {}
-        for name in stack._shapes():
-            kind, _, suffix = name.rpartition("_l")
-            params[name] = getattr(found["l" + suffix], {"weight": "w", "bias": "b"}[kind[:-3]] + kind[-3:])
-        if inputs.unbatched:
+        for (_, _, suffix), g in zip(stack._places(), flat, strict=True):
+            params[f"weight_ih_{suffix}"], params[f"weight_hh_{suffix}"] = g.w_ih, g.w_hh
+            if g.b_ih is not None and g.b_hh is not None:
+                params[f"bias_ih_{suffix}"], params[f"bias_hh_{suffix}"] = g.b_ih, g.b_hh
+        if self._inputs.unbatched:
             dy, initial = None if dy is None else dy[:, 0], tuple(a[:, 0] for a in initial)
         elif dy is not None and stack.batch_first:
             dy = dy.swapaxes(0, 1)

@@ -9,7 +9,7 @@ from typing import Any
 from rnnfast import _layer, checks
 from rnnfast._types import Array, State
 from rnnfast.cells import Cell
-from rnnfast.direction import run_backward
+from rnnfast.direction import prepare_backward, run_backward
 
 
 class Once:
@@ -92,13 +92,19 @@ class Tape:
         parts = checks.state("dstate", dstate, self._cell.states, shape, meaning, dtype)
         tape = self._once.take()
         try:
-            g = run_backward(
-                tape, x, dy, tuple(None if a is None else a.reshape(B, hidden) for a in parts),
-                ragged=self._ragged, has_bias=self._has_bias, gates=len(self._cell.gates), need_x=need_x,
+            g = prepare_backward(
+                tape,
+                x,
+                len(parts),
+                ragged=self._ragged,
+                has_bias=self._has_bias,
+                gates=len(self._cell.gates),
+                need_x=need_x,
             )
         except BaseException:
             self._once.give_back(tape)
             raise
+        run_backward(tape, g, dy, tuple(None if a is None else a.reshape(B, hidden) for a in parts))
         dx, initial = g.x, g.initial
         if self._unbatched:
             dx, initial = None if dx is None else dx[:, 0], tuple(a[0] for a in initial)

@@ -1,0 +1,53 @@
+"""Types of the compiled module _core."""
+
+from typing import Any, Literal, final
+
+from rnnfast._types import Array
+
+def isas() -> tuple[str, ...]:
+    """Names of the ISAs that are compiled in and that this CPU can run, best last."""
+
+def compiled_isas() -> tuple[str, ...]:
+    """Names of the ISAs that are compiled in, best last; the positions are the numbers `Weights` takes."""
+
+def lanes(isa: int, itemsize: int) -> int:
+    """Elements per vector of an ISA."""
+
+def apply(function: Literal["tanh", "sigmoid"], isa: int, x: Array) -> Array:
+    """The kernels' own vector math on a contiguous float array; a new array."""
+
+@final
+class Buffer:
+    """64-byte aligned memory."""
+
+    @property
+    def nbytes(self) -> int: ...
+    def __init__(self, nbytes: int) -> None: ...
+
+@final
+class Weights:
+    """The packed weights of one layer and direction, for one ISA and dtype. Immutable."""
+
+    @property
+    def isa(self) -> int: ...
+    @property
+    def input_size(self) -> int: ...
+    @property
+    def hidden_size(self) -> int: ...
+    @property
+    def trainable(self) -> bool: ...
+    @property
+    def itemsize(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    def __init__(
+        self,
+        cell: str,
+        isa: int,
+        w_ih: Array,
+        w_hh: Array,
+        b_ih: Array | None,
+        b_hh: Array | None,
+        trainable: bool,
+    ) -> None: ...
+    def __reduce__(self) -> Any: ...

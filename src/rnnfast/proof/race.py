@@ -1,0 +1,115 @@
+"""How fast are the kernels? Times tasks by several contenders.
+
+Each contender has a process of its own (its idle threads and its memory disturb nobody), only one works at a time, rounds
+go around, and a figure is the median of its rounds. Results are compared before anything is timed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
+
+from rnnfast.proof.contenders import CONTENDERS, Result, Task
+from rnnfast.proof.prove import error
+
+LEAST_SECONDS = 0.01  # a round repeats its task until it lasts this long
+SAME = 1e-4  # two contenders' results may differ by this: float32 against float32
+
+
+class Time(NamedTuple):
+    """Median seconds of a task; None: this contender cannot do it. error: of its results against the first contender's."""
+
+    task: Task
+    contender: str
+    seconds: float | None
+    error: float | None
+
+
+def _serve(connection: Connection, name: str, threads: int) -> None:
+    """The loop of a contender's process: ("make", task) -> results or None; ("run",) -> seconds per call; None ends it."""
+    work: Callable[[], Result] | None = None
+    repeats = 1
+    while (message := connection.recv()) is not None:
+        try:
+            if message[0] == "make":
+                work = CONTENDERS[name].make(message[1], threads)
+                answer: Any = None
+                if work is not None:
+                    answer = [a.copy() for a in work()]
+                    began = time.perf_counter()
+                    work()
+                    repeats = max(1, int(LEAST_SECONDS / (time.perf_counter() - began)))
+            else:
+                assert work is not None
+                began = time.perf_counter()
+                for _ in range(repeats):
+                    work()
+                answer = (time.perf_counter() - began) / repeats
+        except Exception as problem:  # a peer's failure is told, not ours to die of
+            answer = problem
+        connection.send(answer)
+
+
+class Race:
+    """with Race(names, threads) as race: times = race.run(task)"""
+
+    def __init__(self, names: Sequence[str], threads: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        variables = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+        before = {name: os.environ.get(name) for name in variables}
+        os.environ.update(dict.fromkeys(variables, str(threads)))  # NumPy's BLAS reads them at its start
+        self._workers: dict[str, tuple[Any, Connection]] = {}
+        for name in names:
+            here, there = context.Pipe()
+            process = context.Process(target=_serve, args=(there, name, threads), daemon=True)
+            process.start()
+            there.close()
+            self._workers[name] = (process, here)
+        for variable, value in before.items():
+            if value is None:
+                os.environ.pop(variable)
+            else:
+                os.environ[variable] = value
+
+    def _ask(self, name: str, message: Any) -> Any:
+        connection = self._workers[name][1]
+        connection.send(message)
+        answer = connection.recv()
+        if isinstance(answer, Exception):
+            raise RuntimeError(f"{name}: {answer}") from answer
+        return answer
+
+    def run(self, task: Task, rounds: int = 7, patience: float = 0.6) -> list[Time]:
+        """Seconds of one task by every contender; after `patience` seconds three rounds are enough."""
+        results = {name: self._ask(name, ("make", task)) for name in self._workers}
+        able = [name for name, result in results.items() if result is not None]
+        first = results[able[0]]
+        errors = {name: max(error(a, b) for a, b in zip(results[name], first, strict=True) if a.size) for name in able[1:]}
+        seconds: dict[str, list[float]] = {name: [] for name in able}
+        began = time.perf_counter()
+        for done in range(rounds):
+            if done >= 3 and time.perf_counter() - began > patience:
+                break
+            for name in able:
+                seconds[name].append(self._ask(name, ("run",)))
+        return [
+            Time(task, name, statistics.median(seconds[name]) if name in able else None, errors.get(name))
+            for name in self._workers
+        ]
+
+    def __enter__(self) -> Race:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for process, connection in self._workers.values():
+            with contextlib.suppress(OSError):
+                connection.send(None)
+            process.join(5)
+            if process.is_alive():
+                process.terminate()
