@@ -226,7 +226,7 @@ class Stack:
             defaults[self.cell.option] = self.cell.choices[0]
         for name, value in arguments.items():
             if value != defaults[name]:
-                shown.append(f"{name}={value.name if name == 'dtype' else repr(value)}")
+                shown.append(f"{name}={(value.name if name == 'dtype' else value)!r}")
         return f"rnnfast.{self.cell.layer}({', '.join(shown)})"
 
 

@@ -1,0 +1,33 @@
+"""Fixtures shared by all tests: every ISA this CPU has, both dtypes, and threads that are used however small the work."""
+
+import numpy as np
+import pytest
+
+import rnnfast
+from rnnfast import _layer, runtime
+
+
+def pytest_report_header() -> list[str]:
+    config = rnnfast.show_config("dicts")
+    return [f"rnnfast: {config['CPU']['name']}, ISAs tested: {', '.join(runtime.PRESENT)}"]
+
+
+@pytest.fixture(params=runtime.PRESENT)
+def isa(request):
+    """Each test that asks for it runs once with every ISA."""
+    with rnnfast.use_isa(request.param):
+        yield request.param
+
+
+@pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])
+def dtype(request):
+    return np.dtype(request.param)
+
+
+@pytest.fixture
+def small_work_splits():
+    """The cost model off: a call takes as many threads as it may, whatever the work."""
+    before, threads = _layer.set_flops_per_thread(1), rnnfast.get_num_threads()
+    yield
+    _layer.set_flops_per_thread(before)
+    rnnfast.set_num_threads(threads)

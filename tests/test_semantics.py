@@ -1,0 +1,499 @@
+"""Every sentence of the semantics: lengths, dtypes, memory, and the same bits however a result is computed."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import stacks
+
+import rnnfast
+from rnnfast import reference
+from rnnfast.cells import CELLS
+
+CELL_NAMES = list(CELLS)
+VARIANTS = [(cell.name, option) for cell in CELLS.values() for option in cell.variants()]
+
+
+def make(cell, dtype=np.float32, I=5, H=19, **arguments):
+    return stacks.make(cell, input_size=I, hidden_size=H, dtype=dtype, **arguments)
+
+
+def draw(*shape, seed=0, dtype=np.float32):
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+def states(net, B, seed=5):
+    count = net.num_layers * (2 if net.bidirectional else 1)
+    parts = [draw(count, B, net.hidden_size, seed=seed + i, dtype=net.dtype) for i in range(len(net.cell.states))]
+    return stacks.as_argument(parts)
+
+
+def same(a, b):
+    """Bit for bit, through tuples, gradients and mappings."""
+    if isinstance(a, tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    if hasattr(a, "params"):
+        return same((a.x, a.state, *a.params.values()), (b.x, b.state, *b.params.values()))
+    return np.array_equal(a, b, equal_nan=True)
+
+
+def train(net, x, state=None, **arguments):
+    y, final, tape = net.record(x, state, **arguments)
+    dy = draw(*y.shape, seed=9, dtype=net.dtype)
+    return y, final, tape.backward(dy, states(net, y.shape[1], seed=11))
+
+
+# ---- the same bits -------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("cell", "option"), VARIANTS)
+@pytest.mark.parametrize("ragged", [False, True], ids=["all", "ragged"])
+def test_bits_do_not_depend_on_threads(cell, option, ragged, dtype, isa, small_work_splits):
+    net = make(cell, dtype, num_layers=2, bidirectional=True, **option)
+    x, lengths = draw(9, 11, 5, dtype=dtype), np.arange(11) % 10 if ragged else None
+    results = []
+    for threads in (1, 2, 3, 5, 11, 12):
+        rnnfast.set_num_threads(threads)
+        results.append(train(net, x, states(net, 11), lengths=lengths))
+    assert all(same(result, results[0]) for result in results)
+
+
+@pytest.mark.parametrize("checkpoint_every", [1, 2, 3, 8, 100])
+@pytest.mark.parametrize("ragged", [False, True], ids=["all", "ragged"])
+@pytest.mark.parametrize(("cell", "option"), VARIANTS)
+def test_bits_do_not_depend_on_checkpoints(cell, option, ragged, checkpoint_every, small_work_splits):
+    net = make(cell, num_layers=2, bidirectional=True, **option)
+    x, lengths = draw(9, 6, 5), np.array([9, 0, 3, 9, 1, 6]) if ragged else None
+    rnnfast.set_num_threads(2)
+    assert same(
+        train(net, x, states(net, 6), lengths=lengths),
+        train(net, x, states(net, 6), lengths=lengths, checkpoint_every=checkpoint_every),
+    )
+
+
+@pytest.mark.parametrize(("cell", "option"), VARIANTS)
+def test_a_row_alone_and_in_any_batch(cell, option, dtype, isa):
+    net = make(cell, dtype, I=33, H=37, **option)
+    x, state = draw(6, 30, 33, dtype=dtype), states(net, 30)
+    y, final, tape = net.record(x, state)
+    dy = draw(6, 30, 37, seed=2, dtype=dtype)
+    g = tape.backward(dy)
+    for rows in ([0], [7], [29], [3, 4], list(range(5, 18))):
+        part = stacks.as_argument([a[:, rows] for a in stacks.as_tuple(state)])
+        y2, final2, tape2 = net.record(x[:, rows], part)
+        g2 = tape2.backward(dy[:, rows])
+        assert same(y2, y[:, rows]) and same(g2.x, g.x[:, rows])
+        for a, b in ((final2, final), (g2.state, g.state)):
+            assert same(stacks.as_tuple(a), tuple(v[:, rows] for v in stacks.as_tuple(b)))
+
+
+@pytest.mark.parametrize(("cell", "option"), VARIANTS)
+def test_call_freeze_record_and_step_agree(cell, option, dtype, isa):
+    net = make(cell, dtype, num_layers=3, **option)
+    x, state = draw(7, 4, 5, dtype=dtype), states(net, 4)
+    expected = net(x, state)
+    fast = net.freeze()
+    assert same(fast(x, state), expected)
+    assert same(net.record(x, state)[:2], expected)
+    ys, now = [], state
+    for x_t in x:
+        y_t, now = fast.step(x_t, now)
+        ys.append(y_t)
+    assert same((np.stack(ys), now), expected)
+    out_y = np.empty((4, 19), dtype)
+    now = stacks.as_argument([a.copy() for a in stacks.as_tuple(state)])  # one state array for the whole stream
+    for t, x_t in enumerate(x):
+        got_y, got_state = fast.step(x_t, now, out=(out_y, now))
+        assert got_y is out_y and all(a is b for a, b in zip(stacks.as_tuple(got_state), stacks.as_tuple(now), strict=True))
+        assert same(out_y, expected[0][t])
+    assert same(now, expected[1])
+
+
+@pytest.mark.parametrize("cell", CELL_NAMES)
+def test_chunks_of_a_sequence_agree_with_the_whole(cell, dtype, isa):
+    """Also where the projection goes in several chunks of time: T * B rows of 4 H values are more than half a megabyte."""
+    net = make(cell, dtype, I=3, H=64)
+    x = draw(1500, 2, 3, dtype=dtype)
+    y, final = net(x)
+    parts, state = [], None
+    for piece in np.split(x, [1, 700, 701, 1400]):
+        part, state = net(piece, state)
+        parts.append(part)
+    assert same((np.concatenate(parts), state), (y, final))
+
+
+@pytest.mark.parametrize("cell", CELL_NAMES)
+def test_calls_repeat(cell):
+    net = make(cell, bidirectional=True)
+    x = draw(8, 3, 5)
+    assert same(train(net, x), train(net, x))
+
+
+@pytest.mark.parametrize("cell", CELL_NAMES)
+def test_equal_lengths_are_the_whole_batch(cell):
+    net = make(cell, bidirectional=True)
+    x = draw(8, 3, 5)
+    assert same(train(net, x), train(net, x, lengths=[8, 8, 8]))
+
+
+# ---- lengths -------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("cell", "option"), VARIANTS)
+def test_lengths_are_each_sample_by_itself(cell, option, dtype):
+    """y is 0 past the end, states and gradients are those of the cut sample; NaN past the end matters to nothing."""
+    net = make(cell, dtype, bidirectional=True, num_layers=2, **option)
+    lengths, T = np.array([4, 0, 7, 1, 7, 3]), 7
+    x, state = draw(T, 6, 5, dtype=dtype), states(net, 6)
+    dy, dstate = draw(T, 6, 38, seed=3, dtype=dtype), states(net, 6, seed=4)
+    past = np.arange(T)[:, None] >= lengths
+    x[past] = np.nan
+    dy[past] = np.nan
+    y, final, tape = net.record(x, state, lengths=lengths)
+    g = tape.backward(dy, dstate)
+    assert not y[past].any() and not g.x[past].any()
+    total = {name: 0 for name in net.params}
+    for b, length in enumerate(lengths):
+        own = stacks.as_argument([a[:, b : b + 1] for a in stacks.as_tuple(state)])
+        yb, fb, tape_b = net.record(x[:length, b : b + 1], own)
+        gb = tape_b.backward(dy[:length, b : b + 1], stacks.as_argument([a[:, b : b + 1] for a in stacks.as_tuple(dstate)]))
+        assert same(y[:length, b : b + 1], yb) and same(g.x[:length, b : b + 1], gb.x)
+        for got, expected in ((final, fb), (g.state, gb.state)):
+            assert same(tuple(a[:, b : b + 1] for a in stacks.as_tuple(got)), stacks.as_tuple(expected))
+        total = {name: total[name] + gb.params[name].astype(np.float64) for name in total}
+    for name, value in g.params.items():
+        assert rnnfast_error(value, total[name]) < (1e-5 if dtype == np.float32 else 1e-13), name
+    zero = stacks.as_tuple(final)[0][:, 1]
+    assert same(zero, stacks.as_tuple(state)[0][:, 1])  # length 0 passes the initial state through
+
+
+def rnnfast_error(a, b):
+    from rnnfast.proof.prove import error
+
+    return error(a, b)
+
+
+@pytest.mark.parametrize("lengths", [[2, 3], (2, 3), np.array([2, 3], np.uint8), np.array([2, 3], np.uint64), np.int16([2, 3])])
+def test_any_integer_lengths(lengths):
+    net = make("gru")
+    x = draw(3, 2, 5)
+    assert same(net(x, lengths=lengths), net(x, lengths=np.array([2, 3])))
+
+
+# ---- shapes --------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("cell", "option"), VARIANTS)
+@pytest.mark.parametrize(("T", "B"), [(0, 3), (4, 0), (0, 0)])
+def test_empty(cell, option, T, B, dtype):
+    net = make(cell, dtype, bidirectional=True, num_layers=2, **option)
+    state = states(net, B)
+    y, final, tape = net.record(draw(T, B, 5, dtype=dtype), state)
+    assert y.shape == (T, B, 38) and same(final, state)
+    g = tape.backward(np.zeros_like(y), state)
+    assert g.x.shape == (T, B, 5) and same(g.state, state)
+    assert not any(value.any() for value in g.params.values())
+    assert same(net.freeze()(draw(T, B, 5, dtype=dtype), state), (y, final))
+
+
+@pytest.mark.parametrize("cell", CELL_NAMES)
+def test_unbatched(cell):
+    net = make(cell, bidirectional=True, num_layers=2, batch_first=True)  # batch_first is ignored then
+    x = draw(6, 5)
+    y, state, tape = net.record(x)
+    assert y.shape == (6, 38) and stacks.as_tuple(state)[0].shape == (4, 19)
+    y1, state1, tape1 = net.record(x[None])
+    assert same(y, y1[0]) and same(stacks.as_tuple(state), tuple(a[:, 0] for a in stacks.as_tuple(state1)))
+    dy = draw(6, 38, seed=1)
+    g, g1 = tape.backward(dy, state), tape1.backward(dy[None], state1)
+    assert same(g.x, g1.x[0]) and same(stacks.as_tuple(g.state), tuple(a[:, 0] for a in stacks.as_tuple(g1.state)))
+    assert same(tuple(g.params.values()), tuple(g1.params.values()))
+    function, weights = getattr(rnnfast, cell), list(net.params.values())[:4]
+    y, state, tape = function(x, *weights, record=True)
+    assert y.shape == (6, 19) and stacks.as_tuple(state)[0].shape == (19,)
+    g = tape.backward(y.copy(), state)
+    assert g.x.shape == (6, 5) and g.h0.shape == (19,)
+    y3, state3, tape3 = function(x[:, None], *weights, record=True)
+    assert same(y, y3[:, 0]) and same(g.x, tape3.backward(y3.copy(), state3).x[:, 0])
+    one = make(cell, num_layers=2).freeze()
+    y_t, state_t = one.step(x[0])
+    assert y_t.shape == (19,) and stacks.as_tuple(state_t)[0].shape == (2, 19)
+    assert same(one.step(x[0], state_t)[0], one.step(x[:1], tuple_map(lambda a: a[:, None], state_t))[0][0])
+
+
+def tuple_map(f, value):
+    return tuple(map(f, value)) if isinstance(value, tuple) else f(value)
+
+
+@pytest.mark.parametrize("cell", CELL_NAMES)
+def test_batch_first(cell):
+    a, b = make(cell, bidirectional=True), make(cell, bidirectional=True, batch_first=True)
+    x, lengths = draw(6, 4, 5), [6, 2, 0, 3]
+    y, state, tape = a.record(x, lengths=lengths)
+    y2, state2, tape2 = b.record(x.swapaxes(0, 1), lengths=lengths)
+    assert same(y, y2.swapaxes(0, 1)) and same(state, state2) and y2.flags.c_contiguous
+    g, g2 = tape.backward(y), tape2.backward(y2)
+    assert same(g.x, g2.x.swapaxes(0, 1)) and same(g.state, g2.state)
+    assert same(tuple(g.params.values()), tuple(g2.params.values()))
+
+
+@pytest.mark.parametrize("cell", CELL_NAMES)
+def test_any_memory_layout(cell, dtype):
+    net = make(cell, dtype)
+    x = draw(6, 4, 5, dtype=dtype)
+    expected = train(net, x)
+    padded = np.zeros((12, 9, 7), dtype)
+    padded[::2, 1:9:2, 1:6] = x
+    misaligned = np.frombuffer(b"\0" + x.tobytes(), dtype, offset=1, count=x.size).reshape(x.shape)
+    read_only = x.copy()
+    read_only.flags.writeable = False
+    for view in (
+        np.asfortranarray(x),
+        padded[::2, 1:9:2, 1:6],
+        x[::-1].copy()[::-1],
+        np.ascontiguousarray(x[:, :, ::-1])[:, :, ::-1],
+        misaligned,
+        read_only,
+        x.swapaxes(0, 1).copy().swapaxes(0, 1),
+    ):
+        assert same(view, x) and same(train(net, view), expected)
+    wide = np.broadcast_to(x[:1, :1], (6, 4, 5))
+    assert same(train(net, wide), train(net, wide.copy()))
+
+
+def test_weights_and_states_in_any_layout():
+    rng = np.random.default_rng(0)
+    w_ih, w_hh, b = rng.random((12, 5)), rng.random((12, 3)), rng.random(12)
+    x, h0 = rng.random((4, 2, 5)), rng.random((2, 3))
+    expected = rnnfast.lstm(x, w_ih, w_hh, b, b, h0)
+    strided = np.repeat(b, 2)[::2]
+    assert same(rnnfast.lstm(x, np.asfortranarray(w_ih), w_hh.T.copy().T, strided, b, np.asfortranarray(h0)), expected)
+    assert same(rnnfast.lstm(x.tolist(), w_ih.tolist(), w_hh.tolist(), b.tolist(), b.tolist(), h0.tolist()), expected)
+
+
+# ---- memory ----------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("cell", CELL_NAMES)
+@pytest.mark.parametrize("T", [0, 1, 4])
+def test_results_share_no_memory(cell, T):
+    for net in (make(cell, num_layers=2, bidirectional=True), make(cell, I=19)):
+        x, state = draw(T, 3, net.input_size), states(net, 3)
+        before = copy.deepcopy((x, state, dict(net.params)))
+        y, final, tape = net.record(x, state)
+        dy, dstate = draw(*y.shape, seed=1), states(net, 3, seed=2)
+        g = tape.backward(dy, dstate)
+        results = [y, *stacks.as_tuple(final), g.x, *stacks.as_tuple(g.state), *g.params.values()]
+        results += [net(x, state)[0], *stacks.as_tuple(net(x, state)[1]), *stacks.as_tuple(net.freeze()(x, state)[1])]
+        inputs = [x, *stacks.as_tuple(state), dy, *stacks.as_tuple(dstate), *net.params.values()]
+        for i, a in enumerate(results):
+            for b in results[i + 1 :] + inputs:
+                assert not np.shares_memory(a, b)
+        assert same(x, before[0]) and same(state, before[1]) and same(tuple(net.params.values()), tuple(before[2].values()))
+
+
+@pytest.mark.parametrize("cell", CELL_NAMES)
+def test_functions_share_no_memory(cell):
+    net = make(cell)
+    weights = list(net.params.values())
+    x, h0 = draw(0, 3, 5), draw(3, 19)
+    y, final, tape = getattr(rnnfast, cell)(x, *weights, h0, record=True)
+    g = tape.backward()
+    arrays = [y, *stacks.as_tuple(final), g.h0, g.b_ih, g.b_hh, h0, *weights]
+    assert all(not np.shares_memory(a, b) for i, a in enumerate(arrays) for b in arrays[i + 1 :])
+    assert same(stacks.as_tuple(final)[0], h0)
+
+
+@pytest.mark.parametrize("cell", CELL_NAMES)
+def test_tape_keeps_weights_and_states_of_the_recording(cell):
+    net = make(cell)
+    x, state = draw(5, 3, 5), states(net, 3)
+    expected = train(net, x, state)
+    y, final, tape = net.record(x, state)
+    for a in (*net.params.values(), *stacks.as_tuple(state), *stacks.as_tuple(final)):
+        a[...] = np.nan
+    with pytest.raises(ValueError, match="read-only"):
+        y[...] = 0
+    g = tape.backward(draw(5, 3, 19, seed=9), states(net, 3, seed=11))
+    assert same(g, expected[2])
+
+
+@pytest.mark.parametrize("cell", CELL_NAMES)
+def test_frozen_does_not_follow_the_layer(cell):
+    net = make(cell)
+    x = draw(5, 3, 5)
+    expected, fast = net(x), net.freeze()
+    for a in net.params.values():
+        a[...] = 0
+    assert same(fast(x), expected)
+    with pytest.raises(AttributeError, match="cannot change"):
+        fast.hidden_size = 3
+
+
+def test_out_of_a_sequence():
+    for net in (make("lstm", bidirectional=True, num_layers=2), make("gru", batch_first=True), make("simple_rnn")):
+        fast = net.freeze()
+        x = draw(3, 4, 5)
+        for lengths in (None, [1, 2, 3] if net.batch_first else [3, 0, 1, 2]):
+            state = states(net, 3 if net.batch_first else 4)
+            y, final = fast(x, state, lengths=lengths)
+            out = (np.full_like(y, 7), tuple_map(lambda a: np.full_like(a, 7), final))
+            got = fast(x, state, lengths=lengths, out=out)
+            assert got[0] is out[0] and same(got, (y, final))
+            kept = tuple_map(np.copy, state)
+            fast(x, kept, lengths=lengths, out=(out[0], kept))  # its state may be the initial state
+            assert same(kept, final)
+
+
+# ---- gradients asked for in part ---------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("cell", "option"), VARIANTS)
+def test_missing_gradients_are_zeros(cell, option):
+    net = make(cell, num_layers=2, **option)
+    x, state = draw(5, 3, 5), states(net, 3)
+
+    def backward(*arguments, **keywords):
+        return net.record(x, state)[2].backward(*arguments, **keywords)
+
+    dy, dstate = draw(5, 3, 19, seed=1), states(net, 3, seed=2)
+    zero_state = tuple_map(np.zeros_like, dstate)
+    assert same(backward(dy), backward(dy, zero_state))
+    assert same(backward(None, dstate), backward(np.zeros_like(dy), dstate))
+    assert not any(value.any() for value in backward().params.values())
+    if cell == "lstm":
+        assert same(backward(dy, (None, dstate[1])), backward(dy, (zero_state[0], dstate[1])))
+        assert same(backward(dy, (dstate[0], None)), backward(dy, (dstate[0], zero_state[1])))
+        zeros = np.zeros_like(state[0])
+        assert same(net(x, (None, state[1])), net(x, (zeros, state[1])))
+        assert same(net(x, (state[0], None)), net(x, (state[0], zeros)))
+    with_x, without = backward(dy, dstate), backward(dy, dstate, need_x=False)
+    assert without.x is None and same(without.state, with_x.state)
+    assert same(tuple(without.params.values()), tuple(with_x.params.values()))
+
+
+@pytest.mark.parametrize("cell", CELL_NAMES)
+def test_absent_biases_and_states(cell):
+    net = make(cell, bias=False)
+    x, weights = draw(4, 2, 5), list(net.params.values())
+    y, _, tape = getattr(rnnfast, cell)(x, *weights, record=True)
+    g = tape.backward(y)
+    assert g.b_ih is None and g.b_hh is None and g.h0.shape == (2, 19) and np.abs(g.h0).max() > 0
+    assert (g.c0 is not None) == (cell == "lstm")
+    assert list(net.params) == ["weight_ih_l0", "weight_hh_l0"]
+
+
+# ---- numbers ---------------------------------------------------------------------------------------------------------------
+def test_float16_free_and_lists_are_float64():
+    y, _ = rnnfast.simple_rnn([[1.0, 2.0]], [[1.0, 1.0]], [[1.0]])
+    assert y.dtype == np.float64
+    assert make("lstm")(draw(2, 2, 5))[0].dtype == np.float32
+
+
+@pytest.mark.parametrize(("cell", "option"), VARIANTS)
+def test_nan_and_infinity_propagate_as_in_the_formula(cell, option, isa):
+    net = make(cell, np.float64, **option)
+    weights = list(net.params.values())
+    for bad in (np.nan, np.inf, -np.inf):
+        x = draw(4, 3, 5, dtype=np.float64)
+        x[1, 1, 2] = bad
+        with np.errstate(all="ignore"):
+            expected, _ = getattr(reference, cell)(x, *weights, **option)
+        y, _ = getattr(rnnfast, cell)(x, *weights, **option)
+        assert np.array_equal(np.isnan(y), np.isnan(expected))
+        assert np.array_equal(np.isinf(y), np.isinf(expected))
+        fine = np.isfinite(expected)
+        assert np.allclose(y[fine], expected[fine], rtol=1e-12, atol=1e-300)
+        assert np.isfinite(y[:, [0, 2]]).all()  # other rows are untouched
+    assert np.isnan(rnnfast.simple_rnn([[np.nan]], [[1.0]], [[1.0]], nonlinearity="relu")[0]).all()
+
+
+def test_subnormals_are_flushed_inside_and_kept_outside():
+    tiny = np.float32(1e-40)
+    one = np.ones((1, 1), np.float32)
+    y, _ = rnnfast.simple_rnn(np.full((3, 1, 1), tiny), one, 0 * one, nonlinearity="identity")
+    assert not y.any()
+    assert tiny * np.float32(1) != 0  # the caller's arithmetic still has subnormals
+
+
+def test_floating_point_warnings_do_not_leak():
+    with np.errstate(all="raise"):
+        net = make("lstm")
+        net(draw(3, 2, 5) * 1e30)
+
+
+# ---- objects ---------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("cell", "option"), VARIANTS)
+def test_pickle_deepcopy_repr_attributes(cell, option, dtype):
+    net = make(cell, dtype, num_layers=2, bidirectional=True, batch_first=True, dropout=0.25, **option)
+    x = draw(3, 4, 5, dtype=dtype)
+    expected = net(x)
+    for thing in (net, net.freeze()):
+        for other in (pickle.loads(pickle.dumps(thing)), copy.deepcopy(thing), copy.copy(thing)):
+            assert same(other(x), expected) and repr(other) == repr(thing) and type(other) is type(thing)
+            attributes = dict(
+                input_size=5,
+                hidden_size=19,
+                num_layers=2,
+                bias=True,
+                batch_first=True,
+                dropout=0.25,
+                bidirectional=True,
+                dtype=np.dtype(dtype),
+                **option,
+            )
+            assert {name: getattr(other, name) for name in attributes} == attributes
+    twin = copy.deepcopy(net)
+    twin.params["weight_ih_l0"][...] = 0
+    assert same(net(x), expected)
+    assert eval(repr(net), {"rnnfast": rnnfast}).params.keys() == net.params.keys()
+
+
+def test_parameters():
+    net = rnnfast.GRU(3, 4, 2, bidirectional=True, rng=1)
+    assert list(net.params)[:5] == ["weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0", "weight_ih_l0_reverse"]
+    assert net.params["weight_ih_l1_reverse"].shape == (12, 8)
+    assert all(np.abs(a).max() <= 0.5 and a.std() > 0.1 for a in net.params.values())  # 1 / sqrt(4)
+    assert same(tuple(net.params.values()), tuple(rnnfast.GRU(3, 4, 2, bidirectional=True, rng=1).params.values()))
+    with pytest.raises(TypeError):
+        net.params["new"] = 0
+    x = draw(2, 2, 3)
+    before = net(x)[0]
+    net.params["bias_ih_l0"][...] += 1  # live: an optimizer updates in place
+    assert not same(before, net(x)[0])
+    other = rnnfast.GRU(3, 4, 2, bidirectional=True)
+    other.load_params(net.params)
+    assert same(other(x), net(x))
+    swapped = {**net.params, "weight_hh_l0": net.params["weight_hh_l1"], "weight_hh_l1": net.params["weight_hh_l0"]}
+    expected = [a.copy() for a in swapped.values()]
+    net.load_params(swapped)
+    assert same(tuple(net.params.values()), tuple(expected))
+
+
+def test_dropout():
+    net = make("gru", num_layers=3, dropout=0.5, H=64)
+    x = draw(4, 3, 5)
+    plain = net(x)
+    assert same(net(x), plain)  # inference has none
+    first, again, other = (net.record(x, rng=seed)[0] for seed in (1, 1, 2))
+    assert same(first, again) and not same(first, other) and not same(first, plain[0])
+    assert same(make("gru", num_layers=3, H=64).record(x)[0], plain[0])
+    # gradients: finite differences of the very same masks, in float64
+    net = make("lstm", np.float64, num_layers=2, dropout=0.4)
+    x = draw(4, 3, 5, dtype=np.float64)
+    y, _, tape = net.record(x, rng=3)
+    g, value, step = tape.backward(np.ones_like(y)), net.params["weight_ih_l0"], 1e-6
+    for i in ((0, 0), (20, 3), (75, 4)):
+        kept = value[i]
+        sums = []
+        for sign in (1, -1):
+            value[i] = kept + sign * step
+            sums.append(net.record(x, rng=3)[0].sum())
+        value[i] = kept
+        assert abs((sums[0] - sums[1]) / (2 * step) - g.params["weight_ih_l0"][i]) < 1e-8
+    everything = make("gru", num_layers=2, dropout=1.0)
+    y, _, tape = everything.record(x.astype(np.float32))
+    assert np.isfinite(y).all() and not tape.backward(y).x.any()
+
+
+def test_a_second_backward_is_an_error():
+    net = make("lstm")
+    y, _, tape = net.record(draw(2, 2, 5))
+    tape.backward(y)
+    with pytest.raises(RuntimeError, match="record again"):
+        tape.backward(y)
+    *_, tape = rnnfast.gru([[1.0]], np.ones((3, 1)), np.ones((3, 1)), record=True)
+    tape.backward()
+    with pytest.raises(RuntimeError, match="record again"):
+        tape.backward()
