@@ -13,7 +13,9 @@ from setuptools import Extension, setup
 
 CFLAGS = ["-O3", "-std=c11", "-D_POSIX_C_SOURCE=200809L", "-ffp-contract=off", "-fno-math-errno"]
 CFLAGS += ["-fvisibility=hidden", "-pthread", "-g0"]
-LDFLAGS = ["-pthread", "-s"] if os.uname().sysname == "Linux" else ["-pthread"]
+LDFLAGS = ["-pthread"]
+if os.uname().sysname == "Linux" and "RNNFAST_LDFLAGS" not in os.environ:
+    LDFLAGS.append("-s")  # no symbols in the wheel
 
 
 def extension(name: str, sources: list[str]) -> Extension:

@@ -27,6 +27,11 @@ FACTORS = {
 }
 
 
+def pairs(row: dict) -> set:
+    """All pairs of (factor, value) in a configuration, complete or not, in the order of FACTORS."""
+    return set(itertools.combinations([(name, row[name]) for name in FACTORS if name in row], 2))
+
+
 def covering_set(seed: int = 1) -> list[dict]:
     """Greedy: each configuration starts from a pair not met yet and takes, factor by factor, the value that meets most."""
     rng = random.Random(seed)
@@ -39,16 +44,10 @@ def covering_set(seed: int = 1) -> list[dict]:
         rest = [name for name in names if name not in row]
         rng.shuffle(rest)
         for name in rest:
-
-            def gain(value, name=name, row=row):
-                return sum(
-                    (((name, value), (o, v)) if names.index(name) < names.index(o) else ((o, v), (name, value))) in missing
-                    for o, v in row.items()
-                )
-
-            row[name] = max(rng.sample(FACTORS[name], len(FACTORS[name])), key=gain)
+            values = rng.sample(FACTORS[name], len(FACTORS[name]))
+            row[name] = max(values, key=lambda value: len(pairs({**row, name: value}) & missing))
         rows.append({name: row[name] for name in names})
-        missing -= {((a, row[a]), (b, row[b])) for a, b in itertools.combinations(names, 2)}
+        missing -= pairs(row)
     return rows
 
 
@@ -59,7 +58,7 @@ def random_set(count: int, seed: int = 2) -> list[dict]:
     for _ in range(count):
         row = {name: rng.choice(values) for name, values in FACTORS.items()}
         row.update(T=rng.randint(1, 20), B=rng.randint(1, 20), I=rng.randint(1, 130), H=rng.randint(1, 130))
-        rows.append({name: row[name] for name in names})
+        rows.append(row)
     return rows
 
 

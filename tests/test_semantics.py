@@ -149,7 +149,7 @@ def test_lengths_are_each_sample_by_itself(cell, option, dtype):
     y, final, tape = net.record(x, state, lengths=lengths)
     g = tape.backward(dy, dstate)
     assert not y[past].any() and not g.x[past].any()
-    total = {name: 0 for name in net.params}
+    total = dict.fromkeys(net.params, 0)
     for b, length in enumerate(lengths):
         own = stacks.as_argument([a[:, b : b + 1] for a in stacks.as_tuple(state)])
         yb, fb, tape_b = net.record(x[:length, b : b + 1], own)

@@ -43,11 +43,11 @@ def float_array(name: str, value: Any) -> Array:
         array = np.asarray(value)
     except ValueError as error:  # ragged nested lists
         raise ValueError(f"{name}: expected an array, got nested sequences of unequal lengths ({error})") from None
+    if array.dtype.newbyteorder("=") in FLOATS and not array.dtype.isnative:
+        raise TypeError(f"{name}: expected native byte order, got {array.dtype.str}; use {name}.astype(np.{array.dtype.name})")
     if array.dtype not in FLOATS:
         remedy = f"cast it, e.g. np.asarray({name}, dtype=np.float32)"
         raise TypeError(f"{name}: expected dtype float32 or float64, got {array.dtype}; {remedy}")
-    if not array.dtype.isnative:
-        raise TypeError(f"{name}: expected native byte order, got {array.dtype.str}; use {name}.astype(np.{array.dtype.name})")
     return array
 
 
@@ -68,7 +68,8 @@ def exact(name: str, value: Any, shape: tuple[int, ...], meaning: str, dtype: Fl
 def rows_contiguous(array: Array) -> Array:
     """Itself if its last axis is contiguous and its strides are whole elements, as the kernels need; else a copy."""
     size = array.itemsize
-    fits = array.flags.aligned and array.strides[-1] == size and all(step % size == 0 for step in array.strides)
+    dense = array.strides[-1] == size or array.shape[-1] == 1
+    fits = array.flags.aligned and dense and all(step % size == 0 for step in array.strides)
     return array if fits or array.size == 0 else np.ascontiguousarray(array)
 
 

@@ -85,16 +85,16 @@ class Race:
             raise RuntimeError(f"{name}: {answer}") from answer
         return answer
 
-    def run(self, task: Task, rounds: int = 7, patience: float = 0.6) -> list[Time]:
-        """Seconds of one task by every contender; after `patience` seconds three rounds are enough."""
+    def run(self, task: Task, rounds: int = 7, patience: float = 1.0) -> list[Time]:
+        """Seconds of one task by every contender: so many rounds, fewer after `patience` seconds, at least one."""
+        began = time.perf_counter()
         results = {name: self._ask(name, ("make", task)) for name in self._workers}
         able = [name for name, result in results.items() if result is not None]
         first = results[able[0]]
         errors = {name: max(error(a, b) for a, b in zip(results[name], first, strict=True) if a.size) for name in able[1:]}
         seconds: dict[str, list[float]] = {name: [] for name in able}
-        began = time.perf_counter()
         for done in range(rounds):
-            if done >= 3 and time.perf_counter() - began > patience:
+            if done and time.perf_counter() - began > patience:
                 break
             for name in able:
                 seconds[name].append(self._ask(name, ("run",)))

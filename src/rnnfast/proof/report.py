@@ -18,6 +18,7 @@ from rnnfast.proof.race import SAME, Race, Time
 from rnnfast.shapes import BY_NAME
 
 RACED = ("stream-h64", "sine-h32", "stock-h50", "sent-h64", "shake-h256")
+RACE_SECONDS = 35  # rounds are cut to keep to it: with the proofs and the peers' start, less than a minute
 
 
 def title(cell: str, options: dict[str, Any]) -> str:
@@ -46,22 +47,21 @@ def print_proofs(proofs: list[Proof]) -> None:
 
 
 def print_times(times: list[Time], names: list[str], threads: int) -> None:
-    print(f"\nMilliseconds of rnnfast (float32, {threads} threads), and how many times longer others take:\n")
     others = [n for n in names if n != "rnnfast"]
-    print(f"  {'shape':<12}{'I':>4}{'H':>5}{'B':>4}{'T':>5}  {'cell':<11}{'pass':<9}{'ms':>8}", end="")
-    print("".join(f"{CONTENDERS[n].title.split()[0]:>9}" for n in others))
-    table: dict[Task, dict[str, Time]] = {}
+    print(f"\nTime in float32 with {threads} threads, and how many times as long others take:\n")
+    print(f"  {'':<23}{'rnnfast':>12}" + "".join(f"{CONTENDERS[n].title:>14}" for n in others))
+    table: dict[str, dict[Task, dict[str, Time]]] = {}
     for t in times:
-        table.setdefault(t.task, {})[t.contender] = t
-    for task, row in table.items():
-        shape, own = BY_NAME[task.shape], row["rnnfast"].seconds
-        assert own is not None
-        print(f"  {shape.name:<12}{shape.I:>4}{shape.H:>5}{shape.B:>4}{shape.T:>5}", end="  ")
-        print(f"{task.cell:<11}{'training' if task.training else 'forward':<9}{own * 1e3:>8.3f}", end="")
-        for name in others:
-            seconds = row[name].seconds
-            print(f"{'-' if seconds is None else f'{seconds / own:.1f}x':>9}", end="")
-        print()
+        table.setdefault(t.task.shape, {}).setdefault(t.task, {})[t.contender] = t
+    for name, tasks in table.items():
+        shape = BY_NAME[name]
+        print(f"  {name}: I {shape.I}, H {shape.H}, B {shape.B}, T {shape.T} ({shape.what})")
+        for task, row in tasks.items():
+            own = row["rnnfast"].seconds
+            assert own is not None
+            print(f"    {task.cell:<12}{'training' if task.training else 'forward':<9}{own * 1e3:>9.3f} ms", end="")
+            ratios = (row[n].seconds for n in others)
+            print("".join(f"{'-' if seconds is None else f'{seconds / own:.1f} x':>14}" for seconds in ratios))
     wrong = [t for t in times if t.error is not None and not t.error <= SAME]
     print(f"\n  Medians of interleaved rounds, a process each; results agree to {SAME:g}{'.' if not wrong else ', BUT:'}")
     for t in wrong:
@@ -104,8 +104,9 @@ def main(arguments: list[str] | None = None) -> int:
     ]
     times: list[Time] = []
     with Race(names, options.threads) as race, progress(len(tasks), "timing") as bar:
-        for task in tasks:
-            times += race.run(task)
+        end = time.perf_counter() + RACE_SECONDS
+        for i, task in enumerate(tasks):
+            times += race.run(task, patience=(end - time.perf_counter()) / (len(tasks) - i))
             bar.update()
     print_times(times, names, options.threads)
     for name, modules in missing.items():

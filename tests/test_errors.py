@@ -1,0 +1,317 @@
+"""Wrong input: a TypeError or ValueError that names the argument, what was expected, what came and the remedy."""
+
+import numpy as np
+import pytest
+import stacks
+
+import rnnfast
+from rnnfast.cells import CELLS
+
+T, B, I, H = 4, 3, 5, 6
+CELL_NAMES = list(CELLS)
+
+
+def arguments(cell, dtype=np.float32):
+    rng = np.random.default_rng(0)
+    rows = len(CELLS[cell].gates) * H
+    shapes = {"x": (T, B, I), "w_ih": (rows, I), "w_hh": (rows, H), "b_ih": (rows,), "b_hh": (rows,)}
+    shapes.update({f"{letter}0": (B, H) for letter in CELLS[cell].states})
+    return {name: rng.standard_normal(shape).astype(dtype) for name, shape in shapes.items()}
+
+
+def call(cell, changes, **options):
+    return getattr(rnnfast, cell)(**{**arguments(cell), **changes}, **options)
+
+
+# ---- functions -------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("cell", CELL_NAMES)
+@pytest.mark.parametrize("name", ["x", "w_ih", "w_hh", "b_ih", "b_hh", "h0", "c0"])
+def test_shapes(cell, name):
+    good = arguments(cell)
+    if name not in good:
+        return
+    a = good[name]
+    wrong = [a[..., :-1], a[..., None, None], np.zeros(())]
+    if name in ("w_hh", "b_ih", "b_hh", "h0", "c0"):
+        wrong += [a[:-1], a[None]]
+    for value in wrong:
+        with pytest.raises(ValueError, match=rf"^{name if name != 'w_ih' else '(w_ih|x)'}: expected .*got"):
+            call(cell, {name: np.asarray(value, np.float32)})
+
+
+@pytest.mark.parametrize("cell", CELL_NAMES)
+@pytest.mark.parametrize("dtype", [np.float16, np.int32, np.complex64, object, bool, "U3", np.longdouble, "M8[s]"])
+def test_unsupported_dtypes(cell, dtype):
+    for name, a in arguments(cell).items():
+        with pytest.raises(TypeError, match=rf"^{name}: expected dtype float32 or float64, got .*cast it"):
+            call(cell, {name: np.zeros(a.shape, dtype)})
+
+
+@pytest.mark.parametrize("cell", CELL_NAMES)
+def test_mixed_dtypes_name_the_cast(cell):
+    for name, a in arguments(cell).items():
+        with pytest.raises(TypeError, match=r"expected dtype float\d\d like .*, got float\d\d; use .*\.astype\(np\.float"):
+            call(cell, {name: a.astype(np.float64)})
+
+
+def test_other_kinds_of_arrays():
+    good = arguments("lstm")
+    for name, a in good.items():
+        with pytest.raises(TypeError, match=rf"^{name}: expected native byte order, got .*astype"):
+            call("lstm", {name: a.astype(a.dtype.newbyteorder())})
+        with pytest.raises(TypeError, match=rf"^{name}: expected a plain array, got a masked array; .*filled"):
+            call("lstm", {name: np.ma.array(a)})
+        with pytest.raises(ValueError, match=rf"^{name}: expected an array, got nested"):
+            call("lstm", {name: [[1.0], [1.0, 2.0]]})
+    with pytest.raises(TypeError, match=r"^w_ih: expected a plain array, got np\.matrix; .*asarray"):
+        call("lstm", {"w_ih": np.matrix(good["w_ih"])})
+    with pytest.raises(TypeError, match="^x: expected dtype"):
+        rnnfast.lstm(None, good["w_ih"], good["w_hh"])
+    with pytest.raises(TypeError, match="^x: expected dtype"):
+        rnnfast.lstm("text", good["w_ih"], good["w_hh"])
+
+
+@pytest.mark.parametrize("cell", CELL_NAMES)
+@pytest.mark.parametrize(("given", "missing"), [("b_ih", "b_hh"), ("b_hh", "b_ih")])
+def test_one_bias_without_the_other(cell, given, missing):
+    with pytest.raises(ValueError, match=f"^{missing}: expected an array because {given} is given, got None; pass both"):
+        call(cell, {missing: None})
+
+
+def test_weights_that_are_no_gates():
+    with pytest.raises(ValueError, match=r"^w_ih: expected shape \(4\*H, I\)"):
+        rnnfast.lstm(np.zeros((T, B, I)), np.zeros((7, I)), np.zeros((7, 2)))
+    for shape in ((0, I), (8, 0)):
+        with pytest.raises(ValueError, match="H and I at least 1"):
+            rnnfast.lstm(np.zeros((T, B, shape[1])), np.zeros(shape), np.zeros((shape[0], shape[0] // 4)))
+
+
+@pytest.mark.parametrize(
+    ("lengths", "kind", "text"),
+    [
+        ([1, 2], ValueError, r"expected shape \(3,\) = \(batch\), got \(2,\)"),
+        ([[1, 2, 3]], ValueError, "expected shape"),
+        (3, ValueError, "expected shape"),
+        ([1, 2, 5], ValueError, r"expected 0 <= length <= 4 \(time\), got 5 at index 2"),
+        ([1, -1, 2], ValueError, "got -1 at index 1"),
+        ([2**63, 1, 1], TypeError, "expected integers, got dtype float64"),
+        ([2**70, 1, 1], TypeError, "expected integers, got dtype object"),
+        ([1.0, 2.0, 3.0], TypeError, "expected integers, got dtype float64"),
+        ([True, False, True], TypeError, "expected integers, got dtype bool"),
+        (["a", "b", "c"], TypeError, "expected integers"),
+        ([None] * 3, TypeError, "expected integers"),
+    ],
+)
+def test_lengths(lengths, kind, text):
+    for run in (lambda: call("gru", {}, lengths=lengths), lambda: layer("gru")(np.zeros((T, B, I), "f"), lengths=lengths)):
+        with pytest.raises(kind, match=f"^lengths: .*{text}"):
+            run()
+
+
+def test_lengths_need_a_batch():
+    with pytest.raises(ValueError, match="^lengths: expected None with unbatched x"):
+        call("gru", {"x": np.zeros((T, I), "f"), "h0": None}, lengths=[1])
+
+
+def test_options():
+    for value in ("Tanh", None, 3, b"tanh", np.array(["tanh", "relu"]), "softmax"):
+        with pytest.raises(ValueError, match="^nonlinearity: expected one of 'tanh', 'relu', 'identity', 'sigmoid', got"):
+            call("simple_rnn", {}, nonlinearity=value)
+        with pytest.raises(ValueError, match="^nonlinearity: expected one of"):
+            rnnfast.SimpleRNN(2, 2, nonlinearity=value)
+    for value in (1, 0, None, "True"):
+        with pytest.raises(ValueError, match="^reset_after: expected one of True, False"):
+            call("gru", {}, reset_after=value)
+        for name in ("reverse", "record"):
+            with pytest.raises(TypeError, match=f"^{name}: expected True or False, got"):
+                call("lstm", {}, **{name: value})
+
+
+# ---- layers ----------------------------------------------------------------------------------------------------------------
+def layer(cell, **more):
+    return stacks.make(cell, input_size=I, hidden_size=H, **more)
+
+
+@pytest.mark.parametrize("cell", CELL_NAMES)
+def test_sizes(cell):
+    make = type(layer(cell))
+    for name in ("input_size", "hidden_size", "num_layers"):
+        good = {"input_size": 2, "hidden_size": 2, "num_layers": 1}
+        for value in (0, -1):
+            with pytest.raises(ValueError, match=f"^{name}: expected an integer >= 1, got {value}"):
+                make(**{**good, name: value})
+        for value in (1.0, "3", None, True, np.float32(2)):
+            with pytest.raises(TypeError, match=f"^{name}: expected an integer, got"):
+                make(**{**good, name: value})
+    for sizes in ((2**40, 2**40), (1, 2**62), (2**63, 1), (10**30, 10**30)):
+        with pytest.raises(ValueError, match=r"^hidden_size \* input_size: expected an array of at most \d+ bytes, got"):
+            make(*sizes)
+    with pytest.raises(MemoryError):
+        make(2**25, 2**25)
+
+
+def test_constructor():
+    for dropout in (-0.1, 1.1, float("nan"), 2):
+        with pytest.raises(ValueError, match="^dropout: expected a number between 0 and 1"):
+            rnnfast.LSTM(2, 2, dropout=dropout)
+    for dropout in ("0.5", None, True):
+        with pytest.raises(TypeError, match="^dropout: expected a number between 0 and 1"):
+            rnnfast.LSTM(2, 2, dropout=dropout)
+    for dtype in (np.float16, int, "nothing", None, object(), ">f4", complex):
+        with pytest.raises(TypeError, match=r"^dtype: expected np\.float32 or np\.float64"):
+            rnnfast.LSTM(2, 2, dtype=dtype)
+    for name in ("bias", "batch_first", "bidirectional"):
+        for value in (1, None, "yes"):
+            with pytest.raises(TypeError, match=f"^{name}: expected True or False"):
+                rnnfast.LSTM(2, 2, **{name: value})
+    with pytest.raises(ValueError, match="^rng: expected a seed >= 0"):
+        rnnfast.LSTM(2, 2, rng=-1)
+    for rng in (1.5, "seed", np.random.RandomState(0), True):
+        with pytest.raises(TypeError, match="^rng: expected an int"):
+            rnnfast.LSTM(2, 2, rng=rng)
+        with pytest.raises(TypeError, match="^rng: expected an int"):
+            layer("lstm").record(np.zeros((T, B, I), "f"), rng=rng)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("cell", CELL_NAMES)
+def test_x_of_a_layer(cell, frozen):
+    net = layer(cell)
+    net = net.freeze() if frozen else net
+    with pytest.raises(ValueError, match=r"^x: expected shape \(T, B, 5\) = \(time, batch, input_size\), got \(4, 3, 6\)"):
+        net(np.zeros((T, B, I + 1), "f"))
+    with pytest.raises(ValueError, match="^x: expected 3 dimensions .* or 2 .*, got shape"):
+        net(np.zeros((T, B, I, 1), "f"))
+    with pytest.raises(TypeError, match="^x: expected dtype float32, the layer's, got float64; use"):
+        net(np.zeros((T, B, I)))
+    narrow = stacks.make(cell, input_size=1, hidden_size=H)
+    with pytest.raises(ValueError, match=r"^x: expected an array of at most \d+ bytes"):
+        narrow(np.broadcast_to(np.float32(0), (2**29, 2**30, 1)))
+
+
+@pytest.mark.parametrize("cell", ["gru", "simple_rnn"])
+def test_state_of_one_letter(cell):
+    net, x = layer(cell, num_layers=2), np.zeros((T, 8, I), "f")
+    with pytest.raises(
+        ValueError, match=r"^state: expected shape \(2, 8, 6\) = \(num_layers\*num_directions, batch, hidden\), got \(8, 6\)$"
+    ):
+        net(x, np.zeros((8, H), "f"))
+    with pytest.raises(TypeError, match="^state: expected one array h, got a tuple of 2 arrays"):
+        net(x, (np.zeros((2, 8, H), "f"),) * 2)
+    with pytest.raises(TypeError, match="^state: expected dtype float32 like x, got float64"):
+        net(x, np.zeros((2, 8, H)))
+
+
+def test_state_of_two_letters():
+    net, x, h = layer("lstm", bidirectional=True), np.zeros((T, B, I), "f"), np.zeros((2, B, H), "f")
+    for state, got in ((h, "ndarray"), ((h,), "a tuple of 1"), ((h, h, h), "a tuple of 3"), ("hc", "str"), ({}, "dict")):
+        with pytest.raises(TypeError, match=rf"^state: expected a pair \(h, c\) of arrays or None, got {got}"):
+            net(x, state)
+    with pytest.raises(ValueError, match=r"^state\[1\] \(c\): expected shape \(2, 3, 6\)"):
+        net(x, (h, h[:1]))
+
+
+@pytest.mark.parametrize("cell", CELL_NAMES)
+def test_backward(cell):
+    net, x = layer(cell, num_layers=2), np.zeros((T, B, I), "f")
+    y, state, tape = net.record(x)
+    yf, sf, function_tape = call(cell, {}, record=True)
+    for t, good in ((tape, y), (function_tape, yf)):
+        for dy in (good[:-1], good[..., :-1], good[0], np.zeros(())):
+            with pytest.raises(ValueError, match="^dy: expected shape .* got"):
+                t.backward(np.asarray(dy, np.float32))
+        with pytest.raises(TypeError, match="^dy: expected dtype float32 like . got float64|^dy: expected dtype float32 like"):
+            t.backward(good.astype(np.float64))
+        with pytest.raises(TypeError, match="^need_x: expected True or False"):
+            t.backward(good, need_x=1)
+        with pytest.raises((ValueError, TypeError), match="^dstate"):
+            t.backward(good, np.zeros((1, 1, 1), "f") if cell != "lstm" else (np.zeros((1, 1, 1), "f"), None))
+        t.backward(good)  # still usable after all that
+    for every in (0, -3):
+        with pytest.raises(ValueError, match="^checkpoint_every: expected an integer >= 1"):
+            net.record(x, checkpoint_every=every)
+    with pytest.raises(TypeError, match="^checkpoint_every: expected an integer"):
+        net.record(x, checkpoint_every=2.0)
+
+
+def test_load_params_changes_nothing_on_error():
+    net = layer("lstm", num_layers=2)
+    before = {name: value.copy() for name, value in net.params.items()}
+    other = dict(layer("lstm", num_layers=2, seed=1).params)
+    bad = [
+        ({k: v for k, v in other.items() if k != "bias_hh_l1"}, ValueError, "missing bias_hh_l1"),
+        ({**other, "weight_ih_l2": 0}, ValueError, "unknown weight_ih_l2"),
+        ({**other, "bias_hh_l1": np.zeros(3, "f")}, ValueError, r"^bias_hh_l1: expected shape \(24,\)"),
+        ({**other, "bias_hh_l1": np.zeros(24)}, TypeError, r"^bias_hh_l1: expected dtype float32 like the layer, got float64"),
+        ([1, 2], TypeError, "^mapping: expected a mapping"),
+    ]
+    for mapping, kind, text in bad:
+        with pytest.raises(kind, match=text):
+            net.load_params(mapping)
+        assert all(np.array_equal(net.params[name], value) for name, value in before.items())
+
+
+# ---- frozen ------------------------------------------------------------------------------------------------------------------
+def test_step():
+    fast = layer("lstm", num_layers=2).freeze()
+    x, h = np.zeros((B, I), "f"), np.zeros((2, B, H), "f")
+    for wrong in (np.zeros((B, I + 1), "f"), np.zeros((1, B, I), "f"), np.zeros((), "f")):
+        with pytest.raises(ValueError, match="^x_t: expected shape"):
+            fast.step(wrong)
+    with pytest.raises(ValueError, match=r"^state\[0\] \(h\): expected shape \(2, 3, 6\) .* got \(2, 4, 6\)"):
+        fast.step(x, (np.zeros((2, B + 1, H), "f"), None))
+    with pytest.raises(TypeError, match="^x_t: expected dtype float32 like the layer, got float64"):
+        fast.step(x.astype(float))
+    with pytest.raises(ValueError, match="^step: expected one direction, got a bidirectional layer"):
+        layer("lstm", bidirectional=True).freeze().step(x)
+    y, c = np.zeros((B, H), "f"), h.copy()
+    shared = np.zeros((4, B, H), "f")
+    for out, kind, text in (
+        (y, TypeError, r"^out: expected a pair \(y, \(h, c\)\), got ndarray"),
+        ((y, h), TypeError, r"^out\[1\]: expected a pair \(h, c\)"),
+        ((y[:2], (h, c)), ValueError, r"^out\[0\] \(y\): expected shape \(3, 6\)"),
+        ((y.astype(float), (h, c)), TypeError, r"^out\[0\] \(y\): expected dtype float32"),
+        ((y.T.copy().T, (h, c)), ValueError, "writeable C-contiguous"),
+        ((y, (h, h)), ValueError, "overlaps out's h"),
+        ((y, (shared[:2], shared[1:3])), ValueError, "overlaps out's h"),
+        ((h[0], (h, c)), ValueError, "overlaps"),
+        ((y.tolist(), (h, c)), TypeError, "expected an array to write into, got list"),
+    ):
+        with pytest.raises(kind, match=text):
+            fast.step(x, out=out)
+    with pytest.raises(ValueError, match="overlaps state"):
+        fast.step(x, (h, c), out=(y, (c, h)))
+    with pytest.raises(ValueError, match="overlaps state"):
+        fast.step(x, (shared[1:3], c), out=(y, (shared[:2], np.zeros_like(c))))
+    wide = np.zeros((B, I + H), "f")
+    square = rnnfast.GRU(H, H).freeze()
+    with pytest.raises(ValueError, match="overlaps x"):
+        square.step(y, out=(y, np.zeros((1, B, H), "f")))
+    frozen_y = wide[:, :H].copy()
+    frozen_y.flags.writeable = False
+    with pytest.raises(ValueError, match="writeable"):
+        square.step(y, out=(frozen_y, np.zeros((1, B, H), "f")))
+
+
+def test_out_of_a_sequence():
+    fast = rnnfast.GRU(H, H).freeze()
+    x, h = np.zeros((T, B, H), "f"), np.zeros((1, B, H), "f")
+    with pytest.raises(ValueError, match="overlaps x"):
+        fast(x, out=(x, h))
+    with pytest.raises(ValueError, match=r"^out\[0\] \(y\): expected shape \(4, 3, 6\)"):
+        fast(x, out=(np.zeros((T, B, H + 1), "f"), h))
+
+
+# ---- runtime -----------------------------------------------------------------------------------------------------------------
+def test_runtime():
+    for value in (0, -2):
+        with pytest.raises(ValueError, match="^n: expected an integer >= 1"):
+            rnnfast.set_num_threads(value)
+    for value in (1.5, "2", None, True):
+        with pytest.raises(TypeError, match="^n: expected an integer"):
+            rnnfast.set_num_threads(value)
+    for name in ("AVX2", "sse9", "", None, 3):
+        with pytest.raises(ValueError, match="^name: expected one of 'scalar'.*what this CPU has"), rnnfast.use_isa(name):
+            pass
+    with pytest.raises(ValueError, match="^mode: expected one of 'stdout', 'dicts'"):
+        rnnfast.show_config("json")

@@ -1,0 +1,37 @@
+"""The README's Python blocks run, one after the other in one namespace, and print what the block after them shows."""
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def blocks():
+    return re.findall(r"```(\w+)\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_python_blocks():
+    if not README.exists():
+        pytest.skip("README.md is not beside the tests")
+    space: dict = {}
+    ran, printed = 0, ""
+    for language, code in blocks():
+        if language == "python":
+            out = io.StringIO()
+            with contextlib.redirect_stdout(out):
+                exec(compile(code, "README.md", "exec"), space)
+            ran, printed = ran + 1, out.getvalue()
+        elif language == "text" and printed:
+            assert printed.strip() == code.strip()
+            printed = ""
+    assert ran >= 3
+
+
+def test_set_up_commands():
+    text = README.read_text(encoding="utf-8")
+    assert "pip install . && python -m rnnfast" in text
+    assert 'pip install ".[test]" && pytest' in text

@@ -1,0 +1,204 @@
+"""Threads: many callers of one object, fork after use, the environment, memory that runs out."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import rnnfast
+from rnnfast.layers import LAYERS
+
+
+def run_python(code, **environment):
+    """A fresh interpreter; returns its finished process."""
+    return subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.mark.parametrize("cell", LAYERS)
+def test_eight_threads_on_one_layer(cell, small_work_splits):
+    """Everything at once on one layer, one frozen layer and the team: equal bits everywhere."""
+    rnnfast.set_num_threads(3)
+    rng = np.random.default_rng(0)
+    net = LAYERS[cell](7, 33, 2, bidirectional=True, rng=0)
+    one = LAYERS[cell](7, 33, 2, rng=0).freeze()
+    fast = net.freeze()
+    x = rng.standard_normal((20, 9, 7)).astype(np.float32)
+    lengths = rng.integers(0, 21, 9)
+    dy = rng.standard_normal((20, 9, 66)).astype(np.float32)
+
+    def work():
+        y, _, tape = net.record(x, lengths=lengths)
+        g = tape.backward(dy)
+        state = None
+        for x_t in x:
+            y_t, state = one.step(x_t, state)
+        return [y, g.x, *g.params.values(), net(x)[0], fast(x, lengths=lengths)[0], y_t]
+
+    expected = work()
+    start = threading.Barrier(8)
+
+    def repeat(_):
+        start.wait()
+        return [work() for _ in range(10)]
+
+    with ThreadPoolExecutor(8) as pool:
+        for results in pool.map(repeat, range(8)):
+            for result in results:
+                assert all(map(np.array_equal, result, expected))
+
+
+def test_the_gil_is_released():
+    """While a long call computes, another Python thread goes on."""
+    net = rnnfast.LSTM(64, 256).freeze()
+    x = np.zeros((3000, 1, 64), np.float32)
+    ticks, done = 0, threading.Event()
+
+    def compute():
+        net(x)
+        done.set()
+
+    worker = threading.Thread(target=compute)
+    worker.start()
+    while not done.is_set():
+        ticks += 1
+        time.sleep(0)
+    worker.join()
+    assert ticks > 20
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_fork_after_use(small_work_splits):
+    """A child of a process whose team has run computes the same, with a team of its own, and does not hang."""
+    rnnfast.set_num_threads(2)
+    net = rnnfast.GRU(16, 64, 2, rng=0)
+    x = np.random.default_rng(0).standard_normal((10, 8, 16)).astype(np.float32)
+    y, _, tape = net.record(x)
+    expected = tape.backward(y).x
+    for _ in range(3):
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                y, _, tape = net.record(x)
+                status = 0 if np.array_equal(tape.backward(y).x, expected) else 2
+            finally:
+                os._exit(status)
+        deadline = time.monotonic() + 60
+        while (ended := os.waitpid(child, os.WNOHANG))[0] == 0:
+            if time.monotonic() > deadline:
+                os.kill(child, 9)
+                pytest.fail("the forked child hangs")
+            time.sleep(0.01)
+        assert ended[1] == 0
+    y, _, tape = net.record(x)
+    assert np.array_equal(tape.backward(y).x, expected)
+
+
+def test_fork_while_other_threads_compute():
+    code = """
+import os, threading, numpy as np, rnnfast
+from rnnfast import _layer
+_layer.set_flops_per_thread(1); rnnfast.set_num_threads(3)
+net = rnnfast.LSTM(8, 64, rng=0).freeze(); x = np.ones((50, 6, 8), np.float32); y = net(x)[0]
+stop = threading.Event()
+def busy():
+    while not stop.is_set(): net(x)
+threads = [threading.Thread(target=busy) for _ in range(2)]
+[t.start() for t in threads]
+for _ in range(20):
+    child = os.fork()
+    if child == 0: os._exit(0 if np.array_equal(net(x)[0], y) else 2)
+    assert os.waitpid(child, 0)[1] == 0
+stop.set(); [t.join() for t in threads]
+print("fine")
+"""
+    done = run_python(code)
+    assert done.stdout == "fine\n", done.stderr
+
+
+def test_an_idle_team_uses_no_processor(small_work_splits):
+    rnnfast.set_num_threads(2)
+    rnnfast.GRU(16, 64)(np.zeros((10, 8, 16), np.float32))
+    time.sleep(0.05)  # workers spin for 0.2 ms, then sleep
+    before = time.process_time()
+    time.sleep(0.5)
+    assert time.process_time() - before < 0.1
+
+
+def test_environment():
+    code = "import rnnfast; c = rnnfast.show_config('dicts'); print(rnnfast.get_num_threads(), c['CPU']['isa'])"
+    done = run_python(code, RNNFAST_NUM_THREADS="3", RNNFAST_ISA="scalar")
+    assert done.stdout.split() == ["3", "scalar"]
+    for variables, text in (
+        ({"RNNFAST_NUM_THREADS": "0"}, "RNNFAST_NUM_THREADS: expected an integer >= 1, got '0'"),
+        ({"RNNFAST_NUM_THREADS": "many"}, "RNNFAST_NUM_THREADS: expected an integer >= 1, got 'many'"),
+        ({"RNNFAST_ISA": "sse9"}, "RNNFAST_ISA: expected one of 'scalar'"),
+    ):
+        done = run_python("import rnnfast", **variables)
+        assert done.returncode == 1 and text in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no CPU affinity here")
+def test_default_threads_are_the_affinity_mask():
+    code = (
+        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\nimport rnnfast; print(rnnfast.get_num_threads())"
+    )
+    assert run_python(code, RNNFAST_NUM_THREADS="").stdout == "1\n"
+
+
+def test_use_isa_is_of_one_thread():
+    """And a frozen layer and a tape keep theirs."""
+    seen = []
+    with rnnfast.use_isa("scalar"):
+        thread = threading.Thread(target=lambda: seen.append(rnnfast.show_config("dicts")["CPU"]["isa"]))
+        thread.start()
+        thread.join()
+        fast = rnnfast.LSTM(2, 2).freeze()
+        assert rnnfast.show_config("dicts")["CPU"]["isa"] == "scalar" == fast.isa
+    assert seen == [rnnfast.show_config("dicts")["CPU"]["isa"]]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs RLIMIT_AS")
+def test_memory_that_runs_out():
+    """A failed allocation is a MemoryError; the layer and the tape go on working."""
+    code = """
+import resource, numpy as np, rnnfast
+rnnfast.set_num_threads(1)
+net = rnnfast.LSTM(8, 128, 2, rng=0)
+x = np.ones((400, 64, 8), np.float32)
+y, _, tape = net.record(x)
+expected = tape.backward(y)
+y, _, tape = net.record(x)
+small = net(x[:2])[0]
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+failed = 0
+for spare in (1 << 20, 4 << 20, 20 << 20, 40 << 20):
+    resource.setrlimit(resource.RLIMIT_AS, (used + spare, hard))
+    for call in (lambda: net.record(x), lambda: tape.backward(y), lambda: net(x)):
+        try:
+            call()
+        except MemoryError:
+            failed += 1
+        except RuntimeError as e:
+            assert "record again" in str(e)
+            break
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+assert failed >= 3, failed
+assert np.array_equal(net(x[:2])[0], small)
+try:
+    g = tape.backward(y)
+except RuntimeError:
+    y, _, tape = net.record(x); g = tape.backward(y)
+assert np.array_equal(g.x, expected.x)
+print("fine")
+"""
+    done = run_python(code, OPENBLAS_NUM_THREADS="1")
+    assert done.stdout == "fine\n", done.stderr

@@ -1,0 +1,39 @@
+"""What a user's typed code looks like; mypy --strict must accept it (test_typing.py)."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+import rnnfast
+
+
+def train_step(net: rnnfast.LSTM, x: NDArray[np.float32]) -> float:
+    y, (h, c), tape = net.record(x, lengths=[3, 2], rng=0)
+    g = tape.backward(np.ones_like(y))
+    for name, value in net.params.items():
+        value -= 0.01 * g.params[name]
+    return float(y.sum() + h.sum() + c.sum())
+
+
+def functions(x: NDArray[np.float64], w: NDArray[np.float64]) -> NDArray[np.float64]:
+    y, h_n = rnnfast.gru(x, w, w, reset_after=False)
+    y, (h_n, c_n), tape = rnnfast.lstm(x, w, w, record=True)
+    g = tape.backward(dy=y, dstate=(h_n, None))
+    if g.x is not None and g.b_ih is None:
+        return g.x
+    return np.asarray(y)
+
+
+def stream(net: rnnfast.GRU, x: NDArray[np.float32]) -> None:
+    fast = net.freeze()
+    y, state = np.empty((1, 4), np.float32), np.zeros((1, 1, 4), np.float32)
+    for x_t in x:
+        fast.step(x_t, state, out=(y, state))
+    threads: int = rnnfast.get_num_threads()
+    rnnfast.set_num_threads(threads)
+    with rnnfast.use_isa("scalar"):
+        config = rnnfast.show_config("dicts")
+    print(config["CPU"], rnnfast.__version__)
+
+
+train_step(rnnfast.LSTM(2, 4, bidirectional=False), np.zeros((3, 2, 2), np.float32))
+stream(rnnfast.GRU(2, 4), np.zeros((5, 1, 2), np.float32))
