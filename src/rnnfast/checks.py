@@ -70,7 +70,7 @@ def rows_contiguous(array: Array) -> Array:
     size = array.itemsize
     dense = array.strides[-1] == size or array.shape[-1] == 1
     fits = array.flags.aligned and dense and all(step % size == 0 for step in array.strides)
-    return array if fits or array.size == 0 else np.ascontiguousarray(array)
+    return array if fits or array.size == 0 else array.copy(order="C")
 
 
 def sequence(value: Any, input_size: int, *, batch_first: bool = False) -> tuple[Array, bool]:

@@ -133,7 +133,7 @@ class Frozen(Stack):
             raise checks.wrong_shape("x_t", expected, "input_size" if x.ndim == 1 else "batch, input_size", x.shape)
         checks.same_dtype("x_t", x, self.dtype, "the layer")
         unbatched = x.ndim == 1
-        x = np.ascontiguousarray(x).reshape(-1, self.input_size) if unbatched else np.ascontiguousarray(x)
+        x = np.require(x, requirements=["C", "A"]).reshape(-1, self.input_size)
         B, H = x.shape[0], self.hidden_size
         initial = self._state("state", state, B, unbatched)
         full = (self.num_layers, B, H)
