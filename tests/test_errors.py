@@ -303,6 +303,40 @@ def test_out_of_a_sequence():
 
 
 # ---- runtime -----------------------------------------------------------------------------------------------------------------
+def test_attributes_and_shapes_cannot_change():
+    """A layer whose sizes no longer fit its arrays would write past them."""
+    net = layer("gru")
+    for name, value in (
+        ("hidden_size", 3),
+        ("num_layers", 2),
+        ("bidirectional", True),
+        ("dtype", np.float64),
+        ("reset_after", False),
+    ):
+        with pytest.raises(AttributeError):
+            setattr(net, name, value)
+        with pytest.raises(AttributeError):
+            setattr(net.freeze(), name, value)
+    net.params["bias_ih_l0"].resize(3, refcheck=False)
+    for call_it in (lambda: net(np.zeros((T, B, I), "f")), net.freeze, lambda: net.record(np.zeros((T, B, I), "f"))):
+        with pytest.raises(ValueError, match=r"^bias_ih_l0: expected shape \(18,\)"):
+            call_it()
+
+
+def test_huge_numbers():
+    with pytest.raises(ValueError, match="^num_layers: expected an integer from 1 to 10000"):
+        rnnfast.LSTM(1, 1, 10**12)
+    net, x = layer("lstm"), np.ones((T, B, I), "f")
+    y, _, tape = net.record(x, checkpoint_every=10**30)
+    assert np.array_equal(tape.backward(y).x, net.record(x)[2].backward(y).x)
+    threads = rnnfast.get_num_threads()
+    rnnfast.set_num_threads(10**30)
+    assert rnnfast.get_num_threads() == 256 and np.array_equal(net(x)[0], y)
+    rnnfast.set_num_threads(threads)
+    with pytest.raises(TypeError, match="^lengths: expected a plain array, got a masked array"):
+        net(x, lengths=np.ma.array([1, 2, 3]))
+
+
 def test_runtime():
     for value in (0, -2):
         with pytest.raises(ValueError, match="^n: expected an integer >= 1"):

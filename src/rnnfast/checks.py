@@ -135,6 +135,8 @@ def lengths(value: Any, T: int, B: int, *, unbatched: bool) -> np.ndarray[tuple[
         return None
     if unbatched:
         raise ValueError("lengths: expected None with unbatched x (time, input_size), got lengths; cut x instead")
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError("lengths: expected a plain array, got a masked array; fill it first, e.g. lengths.filled(0)")
     array = np.asarray(value)
     empty_list = array.size == 0 and array.dtype.kind == "f"  # np.asarray([]) is float
     if array.dtype.kind not in "iu" and not empty_list:
@@ -159,6 +161,12 @@ def output(name: str, value: Any, shape: tuple[int, ...], meaning: str, dtype: F
     return value
 
 
+def unchanged(name: str, array: Array, shape: tuple[int, ...], dtype: FloatDType) -> None:
+    """A parameter whose values are live, but whose form must stay."""
+    if array.shape != shape or array.dtype != dtype or not array.flags.c_contiguous:
+        raise wrong_shape(name, shape, f"as made, {dtype}, C-contiguous", array.shape, "assign values, not its shape")
+
+
 def no_overlap(name: str, array: Array, others: Mapping[str, Array | None]) -> None:
     for other, value in others.items():
         if value is not None and np.may_share_memory(array, value) and np.shares_memory(array, value):
@@ -166,8 +174,8 @@ def no_overlap(name: str, array: Array, others: Mapping[str, Array | None]) -> N
 
 
 # ---- scalars ----------------------------------------------------------------------------------------------------------------
-def positive(name: str, value: Any) -> int:
-    """An integer >= 1 (bool is none)."""
+def positive(name: str, value: Any, most: int | None = None) -> int:
+    """An integer >= 1 (bool is none), at most `most`."""
     try:
         if isinstance(value, (bool, np.bool_)):
             raise TypeError
@@ -176,6 +184,8 @@ def positive(name: str, value: Any) -> int:
         raise wrong_type(name, "an integer", value) from None
     if number < 1:
         raise wrong_value(name, "an integer >= 1", number)
+    if most is not None and number > most:
+        raise wrong_value(name, f"an integer from 1 to {most}", number)
     return number
 
 

@@ -35,7 +35,7 @@ def run_direction(
     start = tuple(np.zeros((B, hidden), x.dtype) if a is None else a.copy() if record else a for a in initial)
     h0, c0 = start if len(start) == 2 else (start[0], None)
     h_n, c_n = final if len(final) == 2 else (final[0], None)
-    every = checkpoint_every or 0
+    every = min(checkpoint_every or 0, max(1, len(x)))
     tape = _layer.forward(weights, x, y, h0, c0, h_n, c_n, reverse, order, record, every, get_num_threads())
     return final, tape
 

@@ -28,6 +28,7 @@ class Frozen(Stack):
         self.__setstate__(
             {
                 **{name: getattr(layer, name) for name in layer._arguments()},
+                "rng": layer.rng,
                 "cell": layer.cell,
                 "_choice": layer._choice,
                 "isa": COMPILED[current_isa()],

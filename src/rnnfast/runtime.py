@@ -12,6 +12,7 @@ import numpy as np
 from rnnfast import _core, checks
 from rnnfast.version import __version__
 
+MAX_THREADS = 256  # of the team: RF_MAX_THREADS in csrc/team.c
 PRESENT = _core.isas()  # best last
 COMPILED = _core.compiled_isas()
 
@@ -59,7 +60,7 @@ def set_num_threads(n: int) -> None:
     """Set how many threads a call may use, for the whole process.
 
     Results do not depend on it, to the last bit. The default is the number of CPUs in the process's affinity mask, or
-    ``RNNFAST_NUM_THREADS``. Small calls use fewer.
+    ``RNNFAST_NUM_THREADS``. Small calls use fewer; at most 256 are ever used.
 
     Raises
     ------
@@ -72,7 +73,7 @@ def set_num_threads(n: int) -> None:
 
 def get_num_threads() -> int:
     """How many threads a call may use."""
-    return _num_threads
+    return min(_num_threads, MAX_THREADS)
 
 
 @contextmanager

@@ -16,6 +16,9 @@ from rnnfast.direction import run_direction
 from rnnfast.lengths import Order, order_of
 
 
+MAX_LAYERS = 10_000  # more is a mistake, and its parameters alone would take minutes to name
+
+
 class Inputs(NamedTuple):
     """Checked arguments of a call: x (T, B, I) view; initial state (num_layers*D, B, H) or None each; the order of work."""
 
@@ -54,7 +57,7 @@ class Stack:
         self._choice = checks.one_of(cell.option, choice, cell.choices) if cell.option else None
         self.input_size = checks.positive("input_size", input_size)
         self.hidden_size = checks.positive("hidden_size", hidden_size)
-        self.num_layers = checks.positive("num_layers", num_layers)
+        self.num_layers = checks.positive("num_layers", num_layers, MAX_LAYERS)
         self.bias = checks.flag("bias", bias)
         self.batch_first = checks.flag("batch_first", batch_first)
         self.dropout = checks.probability("dropout", dropout)
@@ -69,6 +72,11 @@ class Stack:
             self.dtype.itemsize,
             self.num_layers * self._directions,
         )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.__dict__ and not name.startswith("_"):
+            raise AttributeError(f"{name}: expected the value of the constructor, {getattr(self, name)!r}; make a new layer")
+        super().__setattr__(name, value)
 
     @property
     def _directions(self) -> int:
@@ -95,6 +103,8 @@ class Stack:
     def _pack(self, params: dict[str, Array], isa: int, *, trainable: bool) -> list[Weights]:
         """One Weights a layer and direction."""
         kernel = self.cell.kernel(self._choice)
+        for name, shape in self._shapes().items():
+            checks.unchanged(name, params[name], shape, self.dtype)
         return [
             Weights(
                 kernel,
