@@ -1,4 +1,4 @@
-"""The compiled part of rnnfast: three Cython modules; csrc is linked into the first alone. Metadata is in pyproject.toml.
+"""The compiled part of rnnfast: four Cython modules; csrc is linked into the first alone. Metadata is in pyproject.toml.
 
 No -march=native and no -ffast-math: each ISA is compiled by target attributes inside its own header and chosen at run time.
 RNNFAST_CFLAGS and RNNFAST_LDFLAGS add flags (tests/sanitize.sh uses them).
@@ -36,6 +36,7 @@ setup(
             extension("rnnfast._core", ["src/rnnfast/_core.pyx", *sorted(glob("csrc/**/*.c", recursive=True))]),
             extension("rnnfast._loops", ["src/rnnfast/_loops.pyx"]),
             extension("rnnfast._layer", ["src/rnnfast/_layer.pyx"]),
+            extension("rnnfast._step", ["src/rnnfast/_step.pyx"]),
         ],
         include_path=["src"],
     )

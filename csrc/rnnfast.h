@@ -15,7 +15,7 @@
 /* ---- products ---------------------------------------------------------------------------------
  * out[m, n] = start[m, n] + sum over k = 0 .. k_len-1, in this order, of a[m, k] * w[k, n].
  * One accumulator per output element: its bits depend neither on how rows are grouped, nor on
- * panels, nor on threads. `w` is packed (pack.h draws it). */
+ * panels, nor on threads. `w` is packed (tile.h draws it). */
 typedef struct rf_product {
     ptrdiff_t rows;            /* m: rows of this call */
     ptrdiff_t cols;            /* n: units (H) or columns the panels cover; the last panel may be partial */
@@ -41,7 +41,8 @@ typedef struct rf_gemm {
 /* ---- one step of one cell, one phase ------------------------------------------------------------
  * Used by both passes. All (rows, H) arrays; `slots` rows are (S*H): S blocks of H columns, the
  * x-projection before a forward step, the saved activations after it, the gate gradients after a
- * backward step. Nothing may alias except c with c_prev. The caller owns everything. */
+ * backward step. Nothing may alias except c with c_prev; and p.a may be slots that this phase does not
+ * write (a later phase reads what an earlier one wrote). The caller owns everything. */
 typedef struct rf_step {
     rf_product p;
     int save;                  /* forward: write the activations back into slots */
@@ -145,6 +146,7 @@ void *rf_scratch(size_t bytes);
 /* ---- thread team -------------------------------------------------------------------------------------
  * acquire -> run -> release. acquire returns how many threads the caller has (1 when the team is busy
  * with another caller or threads cannot be had), never more than asked for. */
+enum { RF_MAX_THREADS = 256 };
 typedef void (*rf_task)(void *arg, int thread, int threads);
 int rf_team_acquire(int want);
 void rf_team_run(rf_task task, void *arg, int threads);

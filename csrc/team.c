@@ -5,6 +5,9 @@
  * then sleeps on a condition variable, so an idle team costs other thread pools nothing. A forked child starts with no
  * workers and makes its own. Only this file knows about OS threads.
  */
+#ifdef __linux__
+#define _GNU_SOURCE /* CPU affinity */
+#endif
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -13,12 +16,13 @@
 
 #include "rnnfast.h"
 
-enum { RF_MAX_THREADS = 256, RF_SPIN_NS = 200000, RF_SPINS_BEFORE_YIELD = 4000 };
+enum { RF_SPIN_NS = 200000, RF_SPINS_BEFORE_YIELD = 4000 };
 
 typedef struct worker {
     _Alignas(64) atomic_uint job;  /* number of the last job given to this worker */
     atomic_int asleep;
     int index;
+    pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wake;
 } worker;
@@ -95,10 +99,24 @@ static void give_job(worker *to)
     }
 }
 
+/* Workers run where the caller may run, also when its mask has changed since they were started. */
+static void follow_affinity(void)
+{
+#ifdef __linux__
+    static cpu_set_t of_workers; /* touched by the owner only */
+    static int of_started;
+    cpu_set_t mask;
+    if (pthread_getaffinity_np(pthread_self(), sizeof mask, &mask) != 0) return;
+    if (of_started == team.started && CPU_EQUAL(&mask, &of_workers)) return;
+    for (int i = 1; i <= team.started; ++i) pthread_setaffinity_np(team.workers[i].thread, sizeof mask, &mask);
+    of_workers = mask;
+    of_started = team.started;
+#endif
+}
+
 static int start_worker(int index)
 {
     worker *w = &team.workers[index];
-    pthread_t thread;
     sigset_t all, before;
     w->index = index;
     atomic_store(&w->job, 0);
@@ -107,10 +125,10 @@ static int start_worker(int index)
     pthread_cond_init(&w->wake, NULL);
     sigfillset(&all); /* signals are for the threads of Python */
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int failed = pthread_create(&thread, NULL, worker_main, w);
+    const int failed = pthread_create(&w->thread, NULL, worker_main, w);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (failed) return 0;
-    pthread_detach(thread);
+    pthread_detach(w->thread);
     return 1;
 }
 
@@ -132,6 +150,7 @@ int rf_team_acquire(int want)
     if (want > RF_MAX_THREADS) want = RF_MAX_THREADS;
     while (team.started < want - 1 && start_worker(team.started + 1)) ++team.started;
     if (want > team.started + 1) want = team.started + 1;
+    follow_affinity();
     if (want == 1) atomic_store_explicit(&team.owned, 0, memory_order_release);
     return want;
 }

@@ -97,7 +97,9 @@ def test_weights_that_are_no_gates():
         ([2**63, 1, 1], TypeError, "expected integers, got dtype float64"),
         ([2**70, 1, 1], TypeError, "expected integers, got dtype object"),
         ([1.0, 2.0, 3.0], TypeError, "expected integers, got dtype float64"),
-        ([True, False, True], TypeError, "expected integers, got dtype bool"),
+        ([True, False, True], TypeError, "expected integers, got a bool"),
+        ([1, np.True_, 2], TypeError, "expected integers, got a bool"),
+        (np.array([True, False, True]), TypeError, "expected integers, got dtype bool"),
         (["a", "b", "c"], TypeError, "expected integers"),
         ([None] * 3, TypeError, "expected integers"),
     ],
@@ -244,7 +246,9 @@ def test_load_params_changes_nothing_on_error():
         ({**other, "bias_hh_l1": np.zeros(3, "f")}, ValueError, r"^bias_hh_l1: expected shape \(24,\)"),
         ({**other, "bias_hh_l1": np.zeros(24)}, TypeError, r"^bias_hh_l1: expected dtype float32 like the layer, got float64"),
         ([1, 2], TypeError, "^mapping: expected a mapping"),
+        (other, ValueError, "^bias_hh_l1: expected a writeable parameter"),
     ]
+    net.params["bias_hh_l1"].flags.writeable = False
     for mapping, kind, text in bad:
         with pytest.raises(kind, match=text):
             net.load_params(mapping)
@@ -272,10 +276,10 @@ def test_step():
         ((y[:2], (h, c)), ValueError, r"^out\[0\] \(y\): expected shape \(3, 6\)"),
         ((y.astype(float), (h, c)), TypeError, r"^out\[0\] \(y\): expected dtype float32"),
         ((y.T.copy().T, (h, c)), ValueError, "writeable C-contiguous"),
-        ((y, (h, h)), ValueError, "overlaps out's h"),
-        ((y, (shared[:2], shared[1:3])), ValueError, "overlaps out's h"),
+        ((y, (h, h)), ValueError, "overlaps out's state \\(h\\)"),
+        ((y, (shared[:2], shared[1:3])), ValueError, "overlaps out's state \\(h\\)"),
         ((h[0], (h, c)), ValueError, "overlaps"),
-        ((y.tolist(), (h, c)), TypeError, "expected an array to write into, got list"),
+        ((y.tolist(), (h, c)), TypeError, "expected a plain array to write into, got list"),
     ):
         with pytest.raises(kind, match=text):
             fast.step(x, out=out)
@@ -291,6 +295,30 @@ def test_step():
     frozen_y.flags.writeable = False
     with pytest.raises(ValueError, match="writeable"):
         square.step(y, out=(frozen_y, np.zeros((1, B, H), "f")))
+
+
+def test_overlap_hidden_by_a_copy():
+    """A strided x or state is copied before use: the overlap is still seen, and the input is not overwritten."""
+    fast = rnnfast.GRU(4, 6).freeze()
+    memory = np.zeros((3, 8), "f")
+    x = memory[:, ::2]
+    inside = memory.reshape(-1)[:18].reshape(3, 6)
+    with pytest.raises(ValueError, match="overlaps x"):
+        fast.step(x, out=(inside, np.zeros((1, 3, 6), "f")))
+    with pytest.raises(ValueError, match="overlaps x"):
+        fast(x[None], out=(inside[None], np.zeros((1, 3, 6), "f")))
+    wide = np.zeros((1, 3, 12), "f")
+    state = wide[..., ::2]
+    for run in (
+        lambda out: fast.step(np.ones((3, 4), "f"), state, out=out),
+        lambda out: fast(np.ones((1, 3, 4), "f"), state, out=(out[0][None], out[1])),
+    ):
+        with pytest.raises(ValueError, match=r"overlaps state \(h\)"):
+            run((np.zeros((3, 6), "f"), wide.reshape(-1)[:18].reshape(1, 3, 6)))
+    assert not wide.any() and not memory.any()
+    for kind in (np.matrix, np.ma.array):
+        with pytest.raises(TypeError, match="plain array to write into"):
+            fast.step(np.ones((3, 4), "f"), out=(kind(np.zeros((3, 6), "f")), np.zeros((1, 3, 6), "f")))
 
 
 def test_out_of_a_sequence():
@@ -317,6 +345,18 @@ def test_attributes_and_shapes_cannot_change():
             setattr(net, name, value)
         with pytest.raises(AttributeError):
             setattr(net.freeze(), name, value)
+
+    class Counting(rnnfast.LSTM):
+        calls = 0
+
+        def __call__(self, *arguments, **keywords):
+            self.calls += 1  # attributes of one's own are free
+            return super().__call__(*arguments, **keywords)
+
+    counting = Counting(I, H)
+    counting(np.zeros((T, B, I), "f"))
+    counting(np.zeros((T, B, I), "f"))
+    assert counting.calls == 2
     net.params["bias_ih_l0"].resize(3, refcheck=False)
     for call_it in (lambda: net(np.zeros((T, B, I), "f")), net.freeze, lambda: net.record(np.zeros((T, B, I), "f"))):
         with pytest.raises(ValueError, match=r"^bias_ih_l0: expected shape \(18,\)"):

@@ -307,6 +307,8 @@ def test_tape_keeps_weights_and_states_of_the_recording(cell):
         a[...] = np.nan
     with pytest.raises(ValueError, match="read-only"):
         y[...] = 0
+    with pytest.raises(ValueError, match="WRITEABLE"):
+        y.flags.writeable = True
     g = tape.backward(draw(5, 3, 19, seed=9), states(net, 3, seed=11))
     assert same(g, expected[2])
 
@@ -396,6 +398,11 @@ def test_nan_and_infinity_propagate_as_in_the_formula(cell, option, isa):
         fine = np.isfinite(expected)
         assert np.allclose(y[fine], expected[fine], rtol=1e-12, atol=1e-300)
         assert np.isfinite(y[:, [0, 2]]).all()  # other rows are untouched
+    # gradients too: a NaN in dy reaches what the formula reaches (with relu, nothing below its kink)
+    x, dy = draw(4, 3, 5, dtype=np.float64), draw(4, 3, 19, seed=1, dtype=np.float64)
+    dy[2, 1, :] = np.nan
+    g, e = (getattr(m, cell)(x, *weights, **option, record=True)[2].backward(dy) for m in (rnnfast, reference))
+    assert np.array_equal(np.isnan(g.x), np.isnan(e.x)) and np.array_equal(np.isnan(g.h0), np.isnan(e.h0))
     assert np.isnan(rnnfast.simple_rnn([[np.nan]], [[1.0]], [[1.0]], nonlinearity="relu")[0]).all()
 
 
@@ -434,7 +441,9 @@ def test_pickle_deepcopy_repr_attributes(cell, option, dtype):
                 **option,
             )
             assert {name: getattr(other, name) for name in attributes} == attributes
+    net.log = ["kept"]
     twin = copy.deepcopy(net)
+    assert twin.log == net.log and twin.log is not net.log
     twin.params["weight_ih_l0"][...] = 0
     assert same(net(x), expected)
     assert eval(repr(net), {"rnnfast": rnnfast}).params.keys() == net.params.keys()

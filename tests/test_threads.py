@@ -123,6 +123,51 @@ print("fine")
     assert done.stdout == "fine\n", done.stderr
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+def test_workers_follow_the_affinity_of_the_caller():
+    code = """
+import os, numpy as np, rnnfast
+from rnnfast import _layer
+_layer.set_flops_per_thread(1); rnnfast.set_num_threads(2)
+net, x = rnnfast.GRU(4, 4), np.zeros((2, 4, 4), np.float32)
+every = os.sched_getaffinity(0)
+def masks():
+    net(x)
+    return {frozenset(os.sched_getaffinity(int(t))) for t in os.listdir('/proc/self/task')}
+os.sched_setaffinity(0, {min(every)})
+assert masks() == {frozenset({min(every)})}, masks()
+os.sched_setaffinity(0, every)
+assert masks() == {frozenset(every)}, masks()
+print("fine")
+"""
+    done = run_python(code, OPENBLAS_NUM_THREADS="1")
+    assert done.stdout == "fine\n", done.stderr
+
+
+def test_changing_threads_during_backward():
+    """set_num_threads in another thread between the two halves of a backward changes nothing."""
+    net = rnnfast.LSTM(8, 64, 2, rng=0)
+    x = np.ones((30, 12, 8), np.float32)
+    y, _, tape = net.record(x)
+    expected, stop, threads = tape.backward(y).x, threading.Event(), rnnfast.get_num_threads()
+
+    def churn():
+        while not stop.is_set():
+            for n in (1, 2, 3, 64):
+                rnnfast.set_num_threads(n)
+
+    worker = threading.Thread(target=churn)
+    worker.start()
+    try:
+        for _ in range(50):
+            y, _, tape = net.record(x)
+            assert np.array_equal(tape.backward(y).x, expected)
+    finally:
+        stop.set()
+        worker.join()
+        rnnfast.set_num_threads(threads)
+
+
 def test_an_idle_team_uses_no_processor(small_work_splits):
     rnnfast.set_num_threads(2)
     rnnfast.GRU(16, 64)(np.zeros((10, 8, 16), np.float32))

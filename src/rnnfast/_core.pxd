@@ -46,7 +46,7 @@ cdef extern from "rnnfast.h" nogil:
     ctypedef void (*rf_step_fn)(const rf_step *) noexcept nogil
 
     enum:
-        RF_SRC_X, RF_SRC_H, RF_TO_IH, RF_TO_HH, RF_MAX_PHASES
+        RF_SRC_X, RF_SRC_H, RF_MAX_THREADS
 
     ctypedef struct rf_forward_phase:
         int source, gate, gates

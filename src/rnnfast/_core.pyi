@@ -4,6 +4,8 @@ from typing import Any, Literal, final
 
 from rnnfast._types import Array
 
+MAX_THREADS: int
+
 def isas() -> tuple[str, ...]:
     """Names of the ISAs that are compiled in and that this CPU can run, best last."""
 

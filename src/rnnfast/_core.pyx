@@ -33,6 +33,9 @@ cdef ptrdiff_t panels(const rf_kernels *kernels, ptrdiff_t units, int gates) noe
     return rf_panels(kernels, units, gates)
 
 
+MAX_THREADS = RF_MAX_THREADS
+
+
 # ---- ISAs ----------------------------------------------------------------------------------------------------------------
 def isas():
     """Names of the ISAs that are compiled in and that this CPU can run, best last."""

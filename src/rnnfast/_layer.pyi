@@ -49,18 +49,5 @@ def backward(
     d_w_hh: Array,
     d_b_ih: Array | None,
     d_b_hh: Array | None,
-    threads: int,
 ) -> None:
     """Writes dx, dh0, dc0; adds to the weights' and biases' gradients."""
-
-def step(
-    layers: tuple[Weights, ...],
-    x: Array,
-    h: Array,
-    c: Array | None,
-    y: Array,
-    h_out: Array,
-    c_out: Array | None,
-    threads: int,
-) -> None:
-    """One time step through all layers."""

@@ -27,12 +27,6 @@ def set_flops_per_thread(double flops):
 @cython.final
 cdef class Tape:
     """What one layer and direction keeps from forward to backward."""
-    cdef Job job
-    cdef readonly Weights weights
-    cdef object arrays          # all that the job points into
-    cdef Buffer slots           # of all steps; where nothing was saved, backward's own: of all steps or one window
-    cdef Buffer cells
-    cdef Buffer marks
 
     @property
     def nbytes(self):
@@ -90,14 +84,14 @@ cdef Py_ssize_t widest_window(const Order *o, Py_ssize_t every) noexcept:
 
 
 # ---- threads -----------------------------------------------------------------------------------------------------------------
-cdef int share_out(Job *j, int threads, int passes) noexcept nogil:
-    """Takes the team and cuts the rows for it, by equal numbers of steps; returns the threads had."""
+cdef int share_out(Job *j, int threads, int passes, Py_ssize_t *cut) noexcept nogil:
+    """Takes the team and cuts the rows for it, by equal numbers of steps, into cut; returns the threads had."""
     cdef Order *o = &j.order
     cdef Py_ssize_t total = o.first[o.S] if o.ragged else o.S * o.B, done = 0, row = 0
     cdef double flops = 2.0 * passes * total * j.cell.gates * j.hidden * (j.inputs + j.hidden)
     cdef int i
     threads = team_acquire(<int>min(min(<double>threads, <double>o.B), max(flops / flops_per_thread, 1.0)))
-    j.cut[0], j.cut[threads] = 0, o.B
+    cut[0], cut[threads] = 0, o.B
     for i in range(1, threads):
         if o.ragged:
             while row < o.B and done < total * i // threads:
@@ -105,7 +99,8 @@ cdef int share_out(Job *j, int threads, int passes) noexcept nogil:
                 row += 1
         else:
             row = o.B * i // threads
-        j.cut[i] = row
+        cut[i] = row
+    j.cut = cut
     return threads
 
 
@@ -151,7 +146,7 @@ cdef size_t place_backward(Job *j, char *base, int threads) noexcept nogil:
     if j.every:
         j.edge = take(base, &used, nbytes * j.cell.slots)
     j.x_rows = take(base, &used, rows * j.inputs * j.size)
-    j.pack_bytes = ((widest + M_BLOCKS * j.kernels.mr) * K_BLOCK * j.size + 63) & ~<size_t>63
+    j.pack_bytes = ((widest + M_BLOCKS * j.kernels.mr) * GRADIENT_ROWS * j.size + 63) & ~<size_t>63
     j.pack = take(base, &used, threads * j.pack_bytes)
     return used
 
@@ -159,15 +154,19 @@ cdef size_t place_backward(Job *j, char *base, int threads) noexcept nogil:
 # ---- the calls -----------------------------------------------------------------------------------------------------------------
 cdef int run_forward(Job *j, int threads) noexcept nogil:
     """Runs a filled job; 0 when there is no memory for its scratch."""
-    cdef size_t nbytes = place_forward(j, NULL)
-    cdef char *base = <char *>scratch(nbytes)
+    cdef char *base = <char *>scratch(place_forward(j, NULL))
     if base == NULL:
         return 0
     place_forward(j, base)
-    threads = share_out(j, threads, 1)
+    run_placed(j, threads)
+    return 1
+
+
+cdef void run_placed(Job *j, int threads) noexcept nogil:
+    cdef Py_ssize_t cut[RF_MAX_THREADS + 1]
+    threads = share_out(j, threads, 1, cut)
     team_run(forward_task, j, threads)
     team_release(threads)
-    return 1
 
 
 def forward(Weights w, x, y, h0, c0, h_n, c_n, bint reverse, order, bint record, Py_ssize_t every, int threads):
@@ -220,16 +219,21 @@ def prepare(Tape tape, int threads):
         tape.slots, tape.cells = slots, cells
     if scratch(place_backward(j, NULL, threads)) == NULL:
         raise MemoryError("rnnfast: no memory for the scratch of a backward call")
+    tape.threads = threads
 
 
-def backward(Tape tape, dy, dh_n, dc_n, dx, dh0, dc0, d_w_ih, d_w_hh, d_b_ih, d_b_hh, int threads):
+def backward(Tape tape, dy, dh_n, dc_n, dx, dh0, dc0, d_w_ih, d_w_hh, d_b_ih, d_b_hh):
     """Writes dx, dh0, dc0; adds to d_w_ih, d_w_hh, d_b_ih, d_b_hh (zeros at first). The tape's slots are used up.
 
-    `prepare` was called in this thread, with no fewer threads. dy, dh_n, dc_n: None is zeros; dx: None skips it; with an
-    order dx must hold zeros.
+    `prepare` was called in this thread. dy, dh_n, dc_n: None is zeros; dx: None skips it; with an order dx must hold zeros.
     """
     cdef Job job = tape.job
     cdef Job *j = &job
+    cdef Py_ssize_t cut[RF_MAX_THREADS + 1]
+    cdef char *base = <char *>scratch(place_backward(j, NULL, tape.threads))
+    cdef int threads
+    if base == NULL:  # it was there in prepare and only grows
+        raise MemoryError("rnnfast: no memory for the scratch of a backward call")
     j.slots, j.slots_row = tape.slots.data, 0
     j.cells = tape.cells.data if tape.cells is not None else NULL
     j.save, j.h_in_y, j.quiet = True, False, True
@@ -238,49 +242,7 @@ def backward(Tape tape, dy, dh_n, dc_n, dx, dh0, dc0, d_w_ih, d_w_hh, d_b_ih, d_
     j.dh_n, j.dc_n, j.dh0, j.dc0 = data(dh_n), data(dc_n), data(dh0), data(dc0)
     j.d_weight[0], j.d_weight[1], j.d_bias[0], j.d_bias[1] = data(d_w_ih), data(d_w_hh), data(d_b_ih), data(d_b_hh)
     with nogil:
-        threads = share_out(j, threads, 2)
-        place_backward(j, <char *>scratch(place_backward(j, NULL, threads)), threads)
+        threads = share_out(j, tape.threads, 2, cut)
+        place_backward(j, base, threads)
         team_run(backward_task, j, threads)
         team_release(threads)
-
-
-def step(tuple layers, x, h, c, y, h_out, c_out, int threads):
-    """One time step through all layers (Weights each): x (B, I), h, c, h_out, c_out (layers, B, H), y (B, H), contiguous.
-
-    h_out may be h, c_out may be c. c, c_out: None for cells without c.
-    """
-    cdef Py_ssize_t B = cnp.PyArray_DIM(<cnp.ndarray>x, 0), count = len(layers), l, state, most = 0
-    cdef int done = 1
-    cdef Weights w = <Weights>layers[0]
-    cdef size_t nbytes = B * w.hidden_size * w.kernels.itemsize, between
-    cdef char *base
-    cdef Job job
-    state = nbytes
-    between = (nbytes + 63) & ~<size_t>63
-    for l in range(count):  # the scratch of a step: two y of lower layers, then what a layer needs
-        fill_step(&job, <Weights>layers[l], B)
-        most = max(most, <Py_ssize_t>place_forward(&job, NULL))
-    base = <char *>scratch(2 * between + most)
-    if base == NULL:
-        raise MemoryError("rnnfast: no memory for the scratch of a step")
-    for l in range(count):
-        w = <Weights>layers[l]
-        fill_step(&job, w, B)
-        job.x.data = data(x) if l == 0 else base + ((l - 1) & 1) * between
-        job.x.row = w.input_size * job.size
-        job.y.data = data(y) if l == count - 1 else base + (l & 1) * between
-        job.y.row = w.hidden_size * job.size
-        job.h0, job.h_n = data(h) + l * state, data(h_out) + l * state
-        if w.cell.has_c:
-            job.c0, job.c_n = data(c) + l * state, data(c_out) + l * state
-        place_forward(&job, base + 2 * between)
-        with nogil:
-            done = share_out(&job, threads, 1)
-            team_run(forward_task, &job, done)
-            team_release(done)
-
-
-cdef void fill_step(Job *j, Weights w, Py_ssize_t B) noexcept:
-    set_weights(j, w)
-    set_order(j, 1, B, False, None)
-    j.h_in_y = True

@@ -66,12 +66,12 @@ cdef struct Job:
     char *edge                  # (B, slots*H) gradients of the first step of the window just done
     char *pack                  # threads times pack_bytes
     size_t pack_bytes
-    Py_ssize_t cut[257]         # thread i has rows cut[i] .. cut[i+1]
+    const Py_ssize_t *cut       # (threads+1) thread i has rows cut[i] .. cut[i+1]
 
 
 cdef enum:
     CHUNK_BYTES = 524288   # slots projected at a time: stay in L2 until the steps have used them
-    K_BLOCK = 256          # rows of one block of a weight gradient's product
+    GRADIENT_ROWS = 256    # rows of one block of a weight gradient's product
     M_BLOCKS = 16          # tiles of rows of that product packed at a time
     ROWS_AT_ONCE = 256     # rows of dx computed at a time where they must be scattered
 

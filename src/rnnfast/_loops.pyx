@@ -272,10 +272,10 @@ cdef void weight_gradient(Job *j, const rf_weight_product *w, Py_ssize_t s0, Py_
     cdef Py_ssize_t M = w.gates * j.hidden, N = j.inputs if w.source == RF_SRC_X else j.hidden, tiles = (M + k.mr - 1) // k.mr
     cdef Py_ssize_t m0 = min(tiles * thread // threads * k.mr, M), m1 = min(tiles * (thread + 1) // threads * k.mr, M)
     cdef Py_ssize_t s = s1 - 1, row = 0, m, i, n
-    cdef const void *left[K_BLOCK]
-    cdef const void *right[K_BLOCK]
+    cdef const void *left[GRADIENT_ROWS]
+    cdef const void *right[GRADIENT_ROWS]
     cdef char *pack_right = j.pack + thread * j.pack_bytes
-    cdef char *pack_left = pack_right + (N + k.width - 1) // k.width * k.width * K_BLOCK * j.size
+    cdef char *pack_left = pack_right + (N + k.width - 1) // k.width * k.width * GRADIENT_ROWS * j.size
     cdef rf_gemm g
     if m0 >= m1:
         return
@@ -284,7 +284,7 @@ cdef void weight_gradient(Job *j, const rf_weight_product *w, Py_ssize_t s0, Py_
     g.ldc, g.start = N, RF_START_C
     while s >= s0:
         n = 0
-        while n < K_BLOCK and s >= s0:
+        while n < GRADIENT_ROWS and s >= s0:
             if row == rows_at(o, s):
                 s, row = s - 1, 0
                 continue

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,8 @@ def wrong_type(name: str, expected: str, got: object) -> TypeError:
 # ---- arrays ---------------------------------------------------------------------------------------------------------------
 def float_array(name: str, value: Any) -> Array:
     """np.asarray without a change of dtype: float32 or float64, native byte order; no masked array, no np.matrix."""
-    if isinstance(value, np.ma.MaskedArray):
+    parts = value if isinstance(value, (list, tuple)) else (value,)
+    if any(isinstance(part, np.ma.MaskedArray) for part in parts):
         raise TypeError(f"{name}: expected a plain array, got a masked array; fill it first, e.g. {name}.filled(0)")
     if isinstance(value, np.matrix):
         raise TypeError(f"{name}: expected a plain array, got np.matrix; convert it with np.asarray({name})")
@@ -138,6 +139,8 @@ def lengths(value: Any, T: int, B: int, *, unbatched: bool) -> np.ndarray[tuple[
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError("lengths: expected a plain array, got a masked array; fill it first, e.g. lengths.filled(0)")
     array = np.asarray(value)
+    if isinstance(value, (list, tuple)) and any(isinstance(length, (bool, np.bool_)) for length in value):
+        raise TypeError("lengths: expected integers, got a bool among them")  # asarray would hide it
     empty_list = array.size == 0 and array.dtype.kind == "f"  # np.asarray([]) is float
     if array.dtype.kind not in "iu" and not empty_list:
         raise TypeError(f"lengths: expected integers, got dtype {array.dtype}")
@@ -151,14 +154,25 @@ def lengths(value: Any, T: int, B: int, *, unbatched: bool) -> np.ndarray[tuple[
 
 def output(name: str, value: Any, shape: tuple[int, ...], meaning: str, dtype: FloatDType) -> Array:
     """An array of the caller's to write into."""
-    if not isinstance(value, np.ndarray):
-        raise wrong_type(name, "an array to write into", value)
+    if not isinstance(value, np.ndarray) or isinstance(value, (np.ma.MaskedArray, np.matrix)):
+        raise wrong_type(name, "a plain array to write into", value)
     if value.shape != shape:
         raise wrong_shape(name, shape, meaning, value.shape)
     same_dtype(name, value, dtype, "x")
-    if not (value.flags.c_contiguous and value.flags.aligned and value.flags.writeable and value.dtype.isnative):
-        raise ValueError(f"{name}: expected a writeable C-contiguous array in native byte order; use np.empty({shape})")
+    if not (value.flags.c_contiguous and value.flags.aligned and value.flags.writeable):
+        raise ValueError(f"{name}: expected a writeable C-contiguous array, got another layout; use np.empty({shape})")
     return value
+
+
+def locked(y: Array) -> Array:
+    """A view of y that cannot be made writeable again: the memory's owner is read-only."""
+    owner = y
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    owner.flags.writeable = False
+    view = y[...]
+    view.flags.writeable = False
+    return view
 
 
 def unchanged(name: str, array: Array, shape: tuple[int, ...], dtype: FloatDType) -> None:
@@ -167,10 +181,26 @@ def unchanged(name: str, array: Array, shape: tuple[int, ...], dtype: FloatDType
         raise wrong_shape(name, shape, f"as made, {dtype}, C-contiguous", array.shape, "assign values, not its shape")
 
 
-def no_overlap(name: str, array: Array, others: Mapping[str, Array | None]) -> None:
-    for other, value in others.items():
-        if value is not None and np.may_share_memory(array, value) and np.shares_memory(array, value):
-            raise ValueError(f"{name}: expected memory of its own, got an array that overlaps {other}")
+def apart(y: Array, states: Sequence[Array], x: Any, initial: Sequence[Any], letters: Sequence[str]) -> None:
+    """out's y and states overlap no input and not one another; each state may be exactly the array that comes in.
+
+    x and initial as the user gave them: what overlaps must not hide behind a copy."""
+    outputs = [("out[0] (y)", y), *((f"out's state ({k})", a) for k, a in zip(letters, states, strict=True))]
+    inputs = [("x", x), *((f"state ({k})", a) for k, a in zip(letters, initial, strict=True))]
+    for i, (name, a) in enumerate(outputs):
+        for j, (other, b) in enumerate(inputs):
+            if not isinstance(b, np.ndarray) or (i == j and i and same_memory(a, b)):
+                continue
+            if np.shares_memory(a, b):
+                raise ValueError(f"{name}: expected memory of its own, got an array that overlaps {other}")
+        for other, b in outputs[:i]:
+            if np.shares_memory(a, b):
+                raise ValueError(f"{name}: expected memory of its own, got an array that overlaps {other}")
+
+
+def same_memory(a: Array, b: Array) -> bool:
+    """Exactly the same elements."""
+    return a is b or (a.ctypes.data == b.ctypes.data and a.shape == b.shape and a.strides == b.strides)
 
 
 # ---- scalars ----------------------------------------------------------------------------------------------------------------
@@ -197,11 +227,11 @@ def flag(name: str, value: Any) -> bool:
 
 def one_of(name: str, value: Any, choices: Sequence[Any]) -> Any:
     """The member of choices that value equals and is of the same kind as."""
-    for choice in choices:
-        if type(value) is type(choice) and value == choice:
-            return choice
-    if isinstance(choices[0], bool) and isinstance(value, np.bool_):
-        return bool(value)
+    kinds = (bool, np.bool_) if isinstance(choices[0], bool) else (type(choices[0]),)
+    if isinstance(value, kinds):
+        for choice in choices:
+            if value == choice:
+                return choice
     raise wrong_value(name, "one of " + ", ".join(map(repr, choices)), value)
 
 
@@ -218,7 +248,7 @@ def float_dtype(value: Any) -> FloatDType:
         dtype: FloatDType = np.dtype(value)
     except TypeError:
         raise wrong_type("dtype", "np.float32 or np.float64", value) from None
-    if value is None or dtype not in FLOATS or not dtype.isnative:
+    if value is None or dtype not in FLOATS:
         raise TypeError(f"dtype: expected np.float32 or np.float64, got {value!r}")
     return dtype
 

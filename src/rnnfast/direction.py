@@ -11,6 +11,7 @@ from rnnfast._core import Weights
 from rnnfast._types import Array
 from rnnfast.lengths import Order
 from rnnfast.runtime import get_num_threads
+from rnnfast.states import h_and_c
 
 
 def run_direction(
@@ -33,8 +34,8 @@ def run_direction(
     if final is None:
         final = tuple(np.empty((B, hidden), x.dtype) for _ in initial)
     start = tuple(np.zeros((B, hidden), x.dtype) if a is None else a.copy() if record else a for a in initial)
-    h0, c0 = start if len(start) == 2 else (start[0], None)
-    h_n, c_n = final if len(final) == 2 else (final[0], None)
+    h0, c0 = h_and_c(start)
+    h_n, c_n = h_and_c(final)
     every = min(checkpoint_every or 0, max(1, len(x)))
     tape = _layer.forward(weights, x, y, h0, c0, h_n, c_n, reverse, order, record, every, get_num_threads())
     return final, tape
@@ -50,15 +51,15 @@ class DirectionGradients(NamedTuple):
 
 
 def prepare_backward(
-    tape: _layer.Tape, x: Array, states: int, *, ragged: bool, has_bias: bool, gates: int, need_x: bool
+    tape: _layer.Tape, x: Array, initial: tuple[Array, ...], dx: Array | None, *, has_bias: bool, gates: int
 ) -> DirectionGradients:
-    """Takes all memory that `run_backward` needs; returns the arrays it will fill."""
-    T, B, inputs = x.shape
-    hidden, dtype = tape.weights.hidden_size, x.dtype
+    """Takes all memory that `run_backward` needs; returns the arrays it will fill. initial: (B, H) contiguous each; dx
+    (T, B, I) or None, with an order zeros."""
+    hidden, inputs, dtype = tape.weights.hidden_size, tape.weights.input_size, x.dtype
     _layer.prepare(tape, get_num_threads())
     return DirectionGradients(
-        x=(np.zeros if ragged else np.empty)((T, B, inputs), dtype) if need_x else None,
-        initial=tuple(np.empty((B, hidden), dtype) for _ in range(states)),
+        x=dx,
+        initial=initial,
         w_ih=np.zeros((gates * hidden, inputs), dtype),
         w_hh=np.zeros((gates * hidden, hidden), dtype),
         b_ih=np.zeros(gates * hidden, dtype) if has_bias else None,
@@ -68,6 +69,6 @@ def prepare_backward(
 
 def run_backward(tape: _layer.Tape, g: DirectionGradients, dy: Array | None, dstate: tuple[Array | None, ...]) -> None:
     """Fills g, with no allocation. dy (T, B, H) or None; dstate (B, H) contiguous or None each."""
-    dh_n, dc_n = dstate if len(dstate) == 2 else (dstate[0], None)
-    dh0, dc0 = g.initial if len(g.initial) == 2 else (g.initial[0], None)
-    _layer.backward(tape, dy, dh_n, dc_n, g.x, dh0, dc0, g.w_ih, g.w_hh, g.b_ih, g.b_hh, get_num_threads())
+    dh_n, dc_n = h_and_c(dstate)
+    dh0, dc0 = h_and_c(g.initial)
+    _layer.backward(tape, dy, dh_n, dc_n, g.x, dh0, dc0, g.w_ih, g.w_hh, g.b_ih, g.b_hh)

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rnnfast import _layer, checks
+from rnnfast import _step, checks
 from rnnfast._core import Weights
 from rnnfast._types import Array, State
 from rnnfast.runtime import COMPILED, PRESENT, current_isa, get_num_threads
 from rnnfast.stack import Stack
+from rnnfast.states import outward
 
 if TYPE_CHECKING:
     from rnnfast.layers import Layer
@@ -83,7 +84,7 @@ class Frozen(Stack):
         """
         inputs = self._check(x, state, lengths)
         if out is None:
-            y, final = self._forward(list(self._weights), inputs)
+            y, final = self._forward(self._weights, inputs)
             return self._outward(y, final, inputs.unbatched)
         T, B, _ = inputs.x.shape
         width = self.hidden_size * self._directions
@@ -95,13 +96,13 @@ class Frozen(Stack):
         else:
             shape, meaning = (T, B, width), "time, batch, num_directions*hidden"
         y_out, states_out = self._out(out, shape, meaning, B, inputs.unbatched)
-        self._separate(y_out, states_out, inputs.x, inputs.initial)
+        self._apart(y_out, states_out, x, state)
         if inputs.order is not None:
             y_out[...] = 0
         y = y_out[:, None] if inputs.unbatched else y_out.swapaxes(0, 1) if self.batch_first else y_out
         full = (self.num_layers * self._directions, B, self.hidden_size)
-        self._forward(list(self._weights), inputs, y=y, final=tuple(a.reshape(full) for a in states_out))
-        return y_out, (states_out[0], states_out[1]) if len(states_out) == 2 else states_out[0]
+        self._forward(self._weights, inputs, y=y, final=tuple(a.reshape(full) for a in states_out))
+        return y_out, outward(states_out)
 
     def step(self, x_t: Any, state: Any = None, *, out: tuple[Array, State] | None = None) -> tuple[Array, State]:
         """One time step of all layers, for streams.
@@ -112,8 +113,8 @@ class Frozen(Stack):
         state : array_like or pair of them, optional
             h, or (h, c) for LSTM, each (num_layers, B, H), or (num_layers, H) with (I,); None is zeros.
         out : (y_t, state), optional
-            Arrays to write into and to return; then nothing is allocated. Its state may be exactly the state given, so
-            that a stream keeps one state array; no other overlap.
+            Arrays to write into and to return, C-contiguous. If x_t and state are so too, nothing is allocated. Its state
+            may be exactly the state given, so that a stream keeps one state array; no other overlap.
 
         Returns
         -------
@@ -128,6 +129,8 @@ class Frozen(Stack):
         """
         if self.bidirectional:
             raise ValueError("step: expected one direction, got a bidirectional layer, which needs the whole sequence")
+        if out is not None and _step.try_step(self._weights, x_t, state, out, get_num_threads()):
+            return out
         x = checks.float_array("x_t", x_t)
         if x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
             expected = (self.input_size,) if x.ndim == 1 else ("B", self.input_size)
@@ -137,19 +140,16 @@ class Frozen(Stack):
         x = np.require(x, requirements=["C", "A"]).reshape(-1, self.input_size)
         B, H = x.shape[0], self.hidden_size
         initial = self._state("state", state, B, unbatched)
-        full = (self.num_layers, B, H)
         if out is None:
             y = np.empty((H,) if unbatched else (B, H), self.dtype)
             shape, _ = self._state_shape(B, unbatched)
             states = tuple(np.empty(shape, self.dtype) for _ in self.cell.states)
         else:
             y, states = self._out(out, (H,) if unbatched else (B, H), "hidden" if unbatched else "batch, hidden", B, unbatched)
-            self._separate(y, states, x, initial)
-        start = [np.zeros(full, self.dtype) if a is None else a for a in initial]
-        final = [a.reshape(full) for a in states]
-        c, c_out = (start[1], final[1]) if len(final) == 2 else (None, None)
-        _layer.step(self._weights, x, start[0], c, y.reshape(B, H), final[0], c_out, get_num_threads())
-        return y, (states[0], states[1]) if len(states) == 2 else states[0]
+            self._apart(y, states, x_t, state)
+        final = tuple(a.reshape(self.num_layers, B, H) for a in states)
+        _step.step(self._weights, x, initial, y.reshape(B, H), final, get_num_threads())
+        return y, outward(states)
 
     def _out(
         self, out: Any, y_shape: tuple[int, ...], y_meaning: str, B: int, unbatched: bool
@@ -169,15 +169,8 @@ class Frozen(Stack):
         states = tuple(checks.output(name, a, shape, meaning, self.dtype) for name, a in zip(names, state, strict=True))
         return checks.output("out[0] (y)", y, y_shape, y_meaning, self.dtype), states
 
-    def _separate(self, y: Array, states: tuple[Array, ...], x: Array, initial: tuple[Array | None, ...]) -> None:
-        """out's arrays overlap nothing, but each state may be exactly the one that comes in."""
+    def _apart(self, y: Array, states: tuple[Array, ...], x: Any, state: Any) -> None:
+        """out overlaps nothing of x and state as the user gave them, but for a state that is the one that comes in."""
         letters = self.cell.states
-        checks.no_overlap("out[0] (y)", y, {"x": x, **{f"state ({k})": a for k, a in zip(letters, initial, strict=True)}})
-        for i, (letter, a) in enumerate(zip(letters, states, strict=True)):
-            others: dict[str, Array | None] = {"x": x, "out[0] (y)": y}
-            for k, (other, b) in enumerate(zip(letters, initial, strict=True)):
-                same = i == k and b is not None and a.ctypes.data == b.ctypes.data
-                if not same:
-                    others[f"state ({other})"] = b
-            others.update({f"out's {letters[k]}": states[k] for k in range(i)})
-            checks.no_overlap(f"out's state ({letter})", a, others)
+        given = (None,) * len(letters) if state is None else (state,) if len(letters) == 1 else tuple(state)
+        checks.apart(y, states, x, given, letters)

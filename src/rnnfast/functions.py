@@ -13,6 +13,7 @@ from rnnfast.cells import GRU, LSTM, SIMPLE_RNN, Cell
 from rnnfast.direction import run_direction
 from rnnfast.lengths import order_of
 from rnnfast.runtime import current_isa
+from rnnfast.states import outward
 from rnnfast.tape import Tape
 
 Lengths: TypeAlias = Any  # (B,) integers, array_like
@@ -51,11 +52,10 @@ def _run(
     )
     if unbatched:
         y, state = y[:, 0], tuple(a[0] for a in state)
-    result = (y, state if len(state) == 2 else state[0])
     if tape is None:
-        return result
-    y.flags.writeable = False
-    return (*result, Tape(cell, tape, x, y, has_bias=b_ih is not None, ragged=order is not None, unbatched=unbatched))
+        return y, outward(state)
+    y = checks.locked(y)
+    return y, outward(state), Tape(cell, tape, x, y, has_bias=b_ih is not None, ragged=order is not None, unbatched=unbatched)
 
 
 @overload

@@ -103,6 +103,9 @@ class Layer(Stack):
             )
             for name, shape in shapes.items()
         }
+        for name, value in self._params.items():
+            if not value.flags.writeable:
+                raise ValueError(f"{name}: expected a writeable parameter to load into, got a read-only one")
         values = {name: value.copy() for name, value in values.items()}  # one may be a view of another's parameter
         for name, value in values.items():
             self._params[name][...] = value
@@ -152,7 +155,7 @@ class Layer(Stack):
             Draws the dropout masks; None draws unpredictably.
         checkpoint_every : int, optional
             Keep only y and, every so many steps, c; backward then computes the gates a second time, window by window.
-            Same gradients to the last bit, one more forward pass, a fraction of the memory.
+            Same gradients to the last bit, one more forward pass; of the memory kept only y (and a c now and then) remains.
 
         Returns
         -------
@@ -171,9 +174,9 @@ class Layer(Stack):
         weights = self._pack(self._params, current_isa(), trainable=True)
         recorded: list[Recorded] = []
         y, final = self._forward(weights, inputs, recorded=recorded, rng=draw, checkpoint_every=every)
-        y.flags.writeable = False
-        outward, state = self._outward(y, final, inputs.unbatched)
-        return outward, state, StackTape(self, recorded, inputs, outward)
+        y, state = self._outward(y, final, inputs.unbatched)
+        y = checks.locked(y)
+        return y, state, StackTape(self, recorded, inputs, y)
 
     def freeze(self) -> Frozen:
         """An immutable copy with prepacked weights: the fastest form for inference, and the one that can `step`."""
@@ -181,11 +184,6 @@ class Layer(Stack):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_params": {name: value.copy() for name, value in self._params.items()}}
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Layer:
-        new = object.__new__(type(self))
-        new.__dict__.update(self.__getstate__())
-        return new
 
 
 class SimpleRNN(Layer):

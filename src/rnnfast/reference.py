@@ -18,12 +18,12 @@ def sigmoid(a):
     return np.where(a < 0, e, 1) / (1 + e)
 
 
-# f(a) and, from h = f(a), f'(a)
+# f(a), and dh f'(a) from dh and h = f(a)
 NONLINEARITIES: dict[str, Any] = {
-    "tanh": (np.tanh, lambda h: 1 - h * h),
-    "relu": (lambda a: np.maximum(a, 0), lambda h: np.where(h <= 0, 0, 1).astype(h.dtype)),
-    "identity": (lambda a: a, np.ones_like),
-    "sigmoid": (sigmoid, lambda h: h * (1 - h)),
+    "tanh": (np.tanh, lambda dh, h: dh * (1 - h * h)),
+    "relu": (lambda a: np.maximum(a, 0), lambda dh, h: np.where(h <= 0, 0, dh)),
+    "identity": (lambda a: a, lambda dh, h: dh),
+    "sigmoid": (sigmoid, lambda dh, h: dh * (h * (1 - h))),
 }
 
 # ---- one step of each cell ------------------------------------------------------------------------------------------------
@@ -54,7 +54,7 @@ class SimpleRNNCell:
 
     def unstep(self, dstate, saved, w, grads):
         (dh,), (x, h_prev, h) = dstate, saved
-        da = dh * self.slope(h)
+        da = self.slope(dh, h)
         add_products(grads, da, da, x, h_prev)
         return da @ w.w_ih, (da @ w.w_hh,)
 

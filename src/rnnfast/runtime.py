@@ -12,7 +12,6 @@ import numpy as np
 from rnnfast import _core, checks
 from rnnfast.version import __version__
 
-MAX_THREADS = 256  # of the team: RF_MAX_THREADS in csrc/team.c
 PRESENT = _core.isas()  # best last
 COMPILED = _core.compiled_isas()
 
@@ -73,7 +72,7 @@ def set_num_threads(n: int) -> None:
 
 def get_num_threads() -> int:
     """How many threads a call may use."""
-    return min(_num_threads, MAX_THREADS)
+    return min(_num_threads, _core.MAX_THREADS)
 
 
 @contextmanager

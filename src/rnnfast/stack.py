@@ -3,7 +3,7 @@ pass through stacked and bidirectional layers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,8 +14,11 @@ from rnnfast._types import Array, FloatDType, State
 from rnnfast.cells import Cell
 from rnnfast.direction import run_direction
 from rnnfast.lengths import Order, order_of
+from rnnfast.states import outward
 
-
+FIXED = frozenset(
+    ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional", "dtype", "rng", "_choice")
+)  # a layer whose sizes do not fit its arrays would write past them
 MAX_LAYERS = 10_000  # more is a mistake, and its parameters alone would take minutes to name
 
 
@@ -74,7 +77,7 @@ class Stack:
         )
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in self.__dict__ and not name.startswith("_"):
+        if (name in self.__dict__ and name in FIXED) or name == "cell":
             raise AttributeError(f"{name}: expected the value of the constructor, {getattr(self, name)!r}; make a new layer")
         super().__setattr__(name, value)
 
@@ -159,12 +162,12 @@ class Stack:
             y, state = y[:, 0], tuple(a[:, 0] for a in state)
         elif self.batch_first:
             y = y.swapaxes(0, 1)
-        return y, (state[0], state[1]) if len(state) == 2 else state[0]
+        return y, outward(state)
 
     # ---- forward ---------------------------------------------------------------------------------------------------------
     def _forward(
         self,
-        weights: list[Weights],
+        weights: Sequence[Weights],
         inputs: Inputs,
         *,
         y: Array | None = None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,7 +10,15 @@ from rnnfast import checks
 from rnnfast._types import Array
 from rnnfast.direction import DirectionGradients, prepare_backward, run_backward
 from rnnfast.stack import Inputs, Recorded, Stack, drop
+from rnnfast.states import outward
 from rnnfast.tape import LayerGradients, Once
+
+
+class Prepared(NamedTuple):
+    """Arrays that a backward pass will fill: by layer and direction; the gradients of the initial state."""
+
+    gradients: list[list[DirectionGradients]]
+    initial: tuple[Array, ...]
 
 
 class StackTape:
@@ -59,43 +67,50 @@ class StackTape:
         last = stack._state("dstate", dstate, B, unbatched)
         recorded = self._once.take()
         try:
-            found = self._prepare(recorded, need_x)
+            prepared = self._prepare(recorded, need_x)
         except BaseException:
             self._once.give_back(recorded)
             raise
-        return self._backward(recorded, found, dy, last)
+        return self._backward(recorded, prepared, dy, last)
 
-    def _prepare(self, recorded: list[Recorded], need_x: bool) -> list[list[DirectionGradients]]:
-        """All memory of the backward pass, layer by layer and direction by direction, before anything is used up."""
-        stack = self._stack
-        return [
+    def _prepare(self, recorded: list[Recorded], need_x: bool) -> Prepared:
+        """All memory of the backward pass, before anything is used up. dx of the layers above the first share two sets."""
+        stack, D = self._stack, self._stack._directions
+        T, B, _ = self._inputs.x.shape
+        make = np.empty if self._inputs.order is None else np.zeros
+
+        def dx_of(width: int) -> list[Array | None]:
+            return [make((T, B, width), stack.dtype) for _ in range(D)]
+
+        inner = [dx_of(D * stack.hidden_size) for _ in range(min(2, stack.num_layers - 1))]
+        first: list[Array | None] = dx_of(stack.input_size) if need_x else [None] * D
+        shape = (stack.num_layers * D, B, stack.hidden_size)
+        initial = tuple(np.empty(shape, stack.dtype) for _ in stack.cell.states)
+        found = [
             [
                 prepare_backward(
                     tape,
                     layer.x,
-                    len(stack.cell.states),
-                    ragged=self._inputs.order is not None,
+                    tuple(a[i * D + d] for a in initial),
+                    (inner[i % len(inner)] if i else first)[d],
                     has_bias=stack.bias,
                     gates=len(stack.cell.gates),
-                    need_x=need_x or i > 0,
                 )
-                for tape in layer.tapes
+                for d, tape in enumerate(layer.tapes)
             ]
             for i, layer in enumerate(recorded)
         ]
+        return Prepared(found, initial)
 
     def _backward(
-        self,
-        recorded: list[Recorded],
-        found: list[list[DirectionGradients]],
-        dy: Array | None,
-        dstate: tuple[Array | None, ...],
+        self, recorded: list[Recorded], prepared: Prepared, dy: Array | None, dstate: tuple[Array | None, ...]
     ) -> LayerGradients:
         """dy (T, B, D*H) or None; dstate (num_layers*D, B, H) or None each."""
-        stack, H = self._stack, self._stack.hidden_size
+        stack, H, initial = self._stack, self._stack.hidden_size, prepared.initial
         for layer in range(stack.num_layers - 1, -1, -1):
             total: Array | None = None
-            for direction, (tape, g) in enumerate(zip(recorded[layer].tapes, found[layer], strict=True)):
+            _, tapes, mask = recorded.pop()  # what a layer kept is freed as soon as it is used up
+            for direction, (tape, g) in enumerate(zip(tapes, prepared.gradients[layer], strict=True)):
                 place = layer * stack._directions + direction
                 run_backward(
                     tape,
@@ -106,12 +121,12 @@ class StackTape:
                 if g.x is not None:
                     total = g.x if total is None else np.add(total, g.x, out=total)
             if total is not None:
-                drop(total, recorded[layer].mask, stack.dropout)
+                drop(total, mask, stack.dropout)
             dy = total
+            del tapes, tape
 
-        flat = [g for layer in found for g in layer]
-        initial = tuple(np.stack(parts) for parts in zip(*(g.initial for g in flat), strict=True))
         params = {}
+        flat = [g for layer in prepared.gradients for g in layer]
         for (_, _, suffix), g in zip(stack._places(), flat, strict=True):
             params[f"weight_ih_{suffix}"], params[f"weight_hh_{suffix}"] = g.w_ih, g.w_hh
             if g.b_ih is not None and g.b_hh is not None:
@@ -120,4 +135,4 @@ class StackTape:
             dy, initial = None if dy is None else dy[:, 0], tuple(a[:, 0] for a in initial)
         elif dy is not None and stack.batch_first:
             dy = dy.swapaxes(0, 1)
-        return LayerGradients(dy, (initial[0], initial[1]) if len(initial) == 2 else initial[0], params)
+        return LayerGradients(dy, outward(initial), params)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from rnnfast import _layer, checks
 from rnnfast._types import Array, State
 from rnnfast.cells import Cell
@@ -95,11 +97,10 @@ class Tape:
             g = prepare_backward(
                 tape,
                 x,
-                len(parts),
-                ragged=self._ragged,
+                tuple(np.empty((B, hidden), dtype) for _ in parts),
+                (np.zeros if self._ragged else np.empty)(x.shape, dtype) if need_x else None,
                 has_bias=self._has_bias,
                 gates=len(self._cell.gates),
-                need_x=need_x,
             )
         except BaseException:
             self._once.give_back(tape)

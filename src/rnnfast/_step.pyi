@@ -1,0 +1,19 @@
+"""Types of the compiled module _step."""
+
+from typing import Any
+
+from rnnfast._core import Weights
+from rnnfast._types import Array
+
+def step(
+    layers: tuple[Weights, ...],
+    x: Array,
+    state: tuple[Array | None, ...],
+    y: Array,
+    state_out: tuple[Array, ...],
+    threads: int,
+) -> None:
+    """x (B, I), y (B, H), each state (layers, B, H) or None for zeros; contiguous, checked. A state_out may be its state."""
+
+def try_step(layers: tuple[Weights, ...], x: Any, state: Any, out: Any, threads: int) -> bool:
+    """The step, if x, state and out are exactly what they should be; else False, and nothing is done."""
