@@ -1,5 +1,8 @@
-"""Writes the README's tables from the figures of a run: ``python -m rnnfast --json FILE``, then
-``python bench/update_readme.py FILE``."""
+"""Writes the README's tables from the figures of a run, and its sample of the character model from that program's output:
+
+python -m rnnfast --json figures.json; python examples/char_rnn.py > sample.txt
+python bench/update_readme.py figures.json sample.txt
+"""
 
 from __future__ import annotations
 
@@ -66,11 +69,18 @@ def error(figures: dict[str, Any]) -> str:
     return f"{text}\n\n{table(['cell', *columns], rows)}"
 
 
+def sample(output: str, figures: dict[str, Any]) -> str:
+    loss, _, text = output.partition("\n\n")
+    return f"One run, {machine(figures).split(', float32')[0]}: {loss}. It writes:\n\n```\n{text[:400].rstrip()} ...\n```"
+
+
 def main() -> None:
     figures = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     text = README.read_text(encoding="utf-8")
-    for name, make in (("support", support), ("speed", speed), ("error", error)):
-        block = f"<!-- {name} -->\n{make(figures)}\n<!-- /{name} -->"
+    parts = {name: make(figures) for name, make in (("support", support), ("speed", speed), ("error", error))}
+    parts["char_rnn"] = sample(Path(sys.argv[2]).read_text(encoding="utf-8"), figures)
+    for name, part in parts.items():
+        block = f"<!-- {name} -->\n{part}\n<!-- /{name} -->"
         text, count = re.subn(f"<!-- {name} -->.*<!-- /{name} -->", lambda _, block=block: block, text, flags=re.DOTALL)
         assert count == 1, name
     README.write_text(text, encoding="utf-8")

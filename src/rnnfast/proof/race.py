@@ -1,7 +1,8 @@
 """How fast are the kernels? Times tasks by several contenders.
 
-Each contender has a process of its own (its idle threads and its memory disturb nobody), only one works at a time, rounds
-go around, and a figure is the median of its rounds. Results are compared before anything is timed.
+Each contender has a process of its own, and all but the one whose turn it is are stopped (SIGSTOP, where there is one):
+threads of theirs that spin for a while after a call would take its processors. Rounds go around, and a figure is the median
+of its rounds. Results are compared before anything is timed.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -47,6 +49,8 @@ def _serve(connection: Connection, name: str, threads: int) -> None:
                     repeats = max(1, int(LEAST_SECONDS / (time.perf_counter() - began)))
             else:
                 assert work is not None
+                if repeats > 1:
+                    work()  # wakes threads and fills caches
                 began = time.perf_counter()
                 for _ in range(repeats):
                     work()
@@ -54,6 +58,11 @@ def _serve(connection: Connection, name: str, threads: int) -> None:
         except Exception as problem:  # a peer's failure is told, not ours to die of
             answer = problem
         connection.send(answer)
+
+
+def _signal(process: Any, name: str) -> None:
+    if hasattr(signal, name):
+        os.kill(process.pid, getattr(signal, name))
 
 
 class Race:
@@ -78,9 +87,11 @@ class Race:
                 os.environ[variable] = value
 
     def _ask(self, name: str, message: Any) -> Any:
-        connection = self._workers[name][1]
+        process, connection = self._workers[name]
+        _signal(process, "SIGCONT")
         connection.send(message)
         answer = connection.recv()
+        _signal(process, "SIGSTOP")
         if isinstance(answer, Exception):
             raise RuntimeError(f"{name}: {answer}") from answer
         return answer
@@ -109,6 +120,7 @@ class Race:
     def __exit__(self, *exception: object) -> None:
         for process, connection in self._workers.values():
             with contextlib.suppress(OSError):
+                _signal(process, "SIGCONT")
                 connection.send(None)
             process.join(5)
             if process.is_alive():
