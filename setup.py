@@ -5,6 +5,7 @@ RNNFAST_CFLAGS and RNNFAST_LDFLAGS add flags (tests/sanitize.sh uses them).
 """
 
 import os
+import sys
 from glob import glob
 
 import numpy
@@ -14,7 +15,7 @@ from setuptools import Extension, setup
 CFLAGS = ["-O3", "-std=c11", "-D_POSIX_C_SOURCE=200809L", "-ffp-contract=off", "-fno-math-errno"]
 CFLAGS += ["-fvisibility=hidden", "-pthread", "-g0"]
 LDFLAGS = ["-pthread"]
-if os.uname().sysname == "Linux" and "RNNFAST_LDFLAGS" not in os.environ:
+if sys.platform == "linux" and "RNNFAST_LDFLAGS" not in os.environ:
     LDFLAGS.append("-s")  # no symbols in the wheel
 
 
