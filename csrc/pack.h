@@ -23,17 +23,24 @@ static void pack_gates(void *out, const void *const *rows, ptrdiff_t hidden, ptr
         }
 }
 
-/* rows: k_len pointers to rows of `cols` elements -> panels of `panel` columns; 0 past cols. */
+/* rows: k_len pointers to rows of `cols` elements -> panels of `panel` columns; 0 past cols. Rows go in blocks of 16: a
+ * panel's piece of each lies in another page, and all rows of a large weight at once would miss the TLB at every piece. */
 static void pack_rows(void *out, const void *const *rows, ptrdiff_t k_len, ptrdiff_t cols, int panel)
 {
-    T *to = out;
-    for (ptrdiff_t first = 0; first < cols; first += panel) {
-        const int n = cols - first < panel ? (int)(cols - first) : panel;
-        for (ptrdiff_t k = 0; k < k_len; ++k, to += panel) {
-            const T *from = (const T *)rows[k] + first;
-            int j = 0;
-            for (; j < n; ++j) to[j] = from[j];
-            for (; j < panel; ++j) to[j] = 0;
+    enum { ROWS = 16 };
+    for (ptrdiff_t k0 = 0; k0 < k_len; k0 += ROWS) {
+        const ptrdiff_t k1 = k0 + ROWS < k_len ? k0 + ROWS : k_len;
+        T *to = (T *)out + k0 * panel;
+        for (ptrdiff_t first = 0; first < cols; first += panel, to += k_len * panel) {
+            const int n = cols - first < panel ? (int)(cols - first) : panel;
+            T *at = to;
+            for (ptrdiff_t k = k0; k < k1; ++k, at += panel) {
+                const T *from = (const T *)rows[k] + first;
+                int j = 0;
+                for (; j + LANES <= n; j += LANES) v_store(at + j, v_load(from + j));
+                for (; j < n; ++j) at[j] = from[j];
+                for (; j < panel; ++j) at[j] = 0;
+            }
         }
     }
 }

@@ -25,6 +25,7 @@ typedef struct rf_product {
     const void *a;             /* (rows, k) row-major, or packed by pack_rows when `packed_a` */
     ptrdiff_t lda;             /* elements from one row of a to the next (row-major a) */
     const void *w;             /* packed panels */
+    int descending;            /* go through the panels from the last to the first: what the cache still holds comes first */
     int packed_a;              /* a is in panels of `mr` rows (see rf_kernels.pack_rows) */
 } rf_product;
 

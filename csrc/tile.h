@@ -88,12 +88,13 @@ typedef void (*tile_hook)(const void *args, ptrdiff_t m, int rows, ptrdiff_t q, 
 static void sweep(const rf_product *p, const tile_shape *shapes, int nv, tile_hook begin, tile_hook finish, const void *args)
 {
     V acc[RF_TILE_VECTORS];
-    const T *w = (const T *)p->w + p->panel0 * p->k_panel * nv * LANES;
     const tile_shape *wide = shapes + RF_SHAPE_COUNT - 1;
-    ptrdiff_t q = p->panel0;
-    while (q < p->panel1) {
-        const int single = p->rows == 1 && p->panel1 - q >= wide->panels;
+    ptrdiff_t left = p->panel1 - p->panel0;
+    while (left > 0) {
+        const int single = p->rows == 1 && left >= wide->panels;
         const tile_shape *shape = single ? wide : shapes;
+        const ptrdiff_t q = p->descending ? p->panel0 + left - shape->panels : p->panel1 - left;
+        const T *w = (const T *)p->w + q * p->k_panel * nv * LANES;
         for (ptrdiff_t m = 0; m < p->rows; ++shape)
             for (; p->rows - m >= shape->rows; m += shape->rows) {
                 const ptrdiff_t at = p->packed_a ? m / MR2 * MR2 * p->k + m % MR2 : m * p->lda;
@@ -101,9 +102,7 @@ static void sweep(const rf_product *p, const tile_shape *shapes, int nv, tile_ho
                 shape->run(p, (const T *)p->a + at, w, acc, begin != NULL);
                 finish(args, m, shape->rows, q, shape->panels, acc);
             }
-        const int done = single ? wide->panels : 1;
-        q += done;
-        w += done * p->k_panel * nv * LANES;
+        left -= single ? wide->panels : 1;
     }
 }
 

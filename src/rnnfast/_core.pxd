@@ -13,7 +13,7 @@ cdef extern from "rnnfast.h" nogil:
         const void *a
         ptrdiff_t lda
         const void *w
-        int packed_a
+        int descending, packed_a
 
     ctypedef enum rf_start:
         RF_START_ZERO, RF_START_BIAS, RF_START_C

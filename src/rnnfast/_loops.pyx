@@ -102,7 +102,7 @@ cdef void project(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int threads)
         g.p.lda = j.inputs
     g.p.rows, g.p.cols, g.p.k, g.p.k_panel = last - first, j.cell.gates * j.hidden, j.inputs, j.inputs
     g.p.panel0, g.p.panel1 = 0, panels(j.kernels, g.p.cols, 1)
-    g.p.w, g.p.packed_a = j.ih, 0
+    g.p.w, g.p.descending, g.p.packed_a = j.ih, 0, 0
     g.ldc = j.cell.slots * j.hidden
     g.c = j.slots + (first - j.slots_row) * g.ldc * j.size
     g.bias, g.start = j.bias_x, RF_START_BIAS
@@ -151,6 +151,7 @@ cdef void forward_step(Job *j, Py_ssize_t s, int thread) noexcept nogil:
     a.save, a.bias = j.save, j.bias_h
     a.slots, a.ld_slots = slot_at(j, s, first, 0), j.cell.slots * j.hidden
     a.p.rows, a.p.cols, a.p.k, a.p.k_panel, a.p.packed_a = last - first, j.hidden, j.hidden, j.hidden, 0
+    a.p.descending = s & 1
     for p in range(j.cell.phases):
         phase = &j.cell.forward[p]
         if phase.source == RF_SRC_H:
@@ -238,6 +239,7 @@ cdef void backward_rows(Job *j, Py_ssize_t s, Py_ssize_t first, Py_ssize_t last,
     a.carry, a.carry_in = j.carry + first * nbytes, entering or j.cell.has_carry
     a.slots, a.ld_slots = slot_at(j, s, first, 0), S * j.hidden
     a.p.rows, a.p.cols, a.p.packed_a, a.p.lda = last - first, j.hidden, 0, S * j.hidden
+    a.p.descending = s & 1
     a.p.panel0, a.p.panel1 = 0, panels(j.kernels, j.hidden, 1)
     for p in range(j.cell.phases):
         phase = &j.cell.backward[p]
@@ -279,7 +281,7 @@ cdef void weight_gradient(Job *j, const rf_weight_product *w, Py_ssize_t s0, Py_
     cdef rf_gemm g
     if m0 >= m1:
         return
-    g.p.cols, g.p.w, g.p.a, g.p.packed_a = N, pack_right, pack_left, 1
+    g.p.cols, g.p.w, g.p.a, g.p.descending, g.p.packed_a = N, pack_right, pack_left, 0, 1
     g.p.panel0, g.p.panel1 = 0, panels(k, N, 1)
     g.ldc, g.start = N, RF_START_C
     while s >= s0:
@@ -318,7 +320,8 @@ cdef void input_gradient(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int t
     window_rows(o, s0, s1, &begin, &end)
     first = begin + (end - begin) * thread // threads
     last = begin + (end - begin) * (thread + 1) // threads
-    g.p.cols, g.p.k, g.p.k_panel, g.p.w, g.p.packed_a = j.inputs, j.cell.gates * j.hidden, j.cell.gates * j.hidden, j.back_ih, 0
+    g.p.cols, g.p.k, g.p.k_panel, g.p.w = j.inputs, j.cell.gates * j.hidden, j.cell.gates * j.hidden, j.back_ih
+    g.p.descending, g.p.packed_a = 0, 0
     g.p.panel0, g.p.panel1 = 0, panels(j.kernels, j.inputs, 1)
     g.p.lda = j.cell.slots * j.hidden
     g.start = RF_START_ZERO
@@ -345,7 +348,8 @@ cdef void state_gradients(Job *j, int thread) noexcept nogil:
     cdef rf_gemm g
     g.p.rows = min(last, rows_at(o, 0)) - first
     if g.p.rows > 0:
-        g.p.cols, g.p.k, g.p.k_panel, g.p.packed_a = j.hidden, phase.gates * j.hidden, phase.gates * j.hidden, 0
+        g.p.cols, g.p.k, g.p.k_panel = j.hidden, phase.gates * j.hidden, phase.gates * j.hidden
+        g.p.descending, g.p.packed_a = 0, 0
         g.p.panel0, g.p.panel1 = 0, panels(j.kernels, j.hidden, 1)
         g.p.a, g.p.lda, g.p.w = slot_at(j, 0, first, phase.slot), j.cell.slots * j.hidden, j.back_hh[0]
         g.c, g.ldc = j.carry + first * nbytes, j.hidden
