@@ -146,7 +146,7 @@ class Sequence:
         self.w = SimpleNamespace(
             w_ih=w_ih, w_hh=w_hh, b_ih=zeros if b_ih is None else b_ih, b_hh=zeros if b_hh is None else b_hh
         )
-        lengths = np.full(B, T) if lengths is None else np.asarray(lengths)
+        lengths = np.full(B, T) if lengths is None else np.asarray(lengths, np.intp)
         # alive[s, b]: sample b is at work at step s, at time[s, b]
         steps = np.arange(T)[:, None]
         self.alive = steps < lengths
