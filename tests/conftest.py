@@ -24,10 +24,11 @@ def dtype(request):
     return np.dtype(request.param)
 
 
-@pytest.fixture
-def small_work_splits():
-    """The cost model off: a call takes as many threads as it may, whatever the work."""
-    before, threads = _layer.set_flops_per_thread(1), rnnfast.get_num_threads()
-    yield
-    _layer.set_flops_per_thread(before)
+@pytest.fixture(params=["rows", "units"])
+def small_work_splits(request):
+    """The cost model off: a call takes as many threads as it may, whatever the work, and splits its steps by rows or by units
+    (by units only where a batch has fewer than four rows a thread)."""
+    before, threads = _layer.set_cost_model(1, 1 if request.param == "units" else 1e300), rnnfast.get_num_threads()
+    yield request.param
+    _layer.set_cost_model(*before)
     rnnfast.set_num_threads(threads)

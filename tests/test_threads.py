@@ -105,7 +105,7 @@ def test_fork_while_other_threads_compute():
     code = """
 import os, threading, numpy as np, rnnfast
 from rnnfast import _layer
-_layer.set_flops_per_thread(1); rnnfast.set_num_threads(3)
+_layer.set_cost_model(1, 1); rnnfast.set_num_threads(3)
 net = rnnfast.LSTM(8, 64, rng=0).freeze(); x = np.ones((50, 6, 8), np.float32); y = net(x)[0]
 stop = threading.Event()
 def busy():
@@ -128,7 +128,7 @@ def test_workers_follow_the_affinity_of_the_caller():
     code = """
 import os, numpy as np, rnnfast
 from rnnfast import _layer
-_layer.set_flops_per_thread(1); rnnfast.set_num_threads(2)
+_layer.set_cost_model(1, 1); rnnfast.set_num_threads(2)
 net, x = rnnfast.GRU(4, 4), np.zeros((2, 4, 4), np.float32)
 every = os.sched_getaffinity(0)
 def masks():

@@ -15,8 +15,8 @@ class Tape:
     @property
     def nbytes(self) -> int: ...
 
-def set_flops_per_thread(flops: float) -> float:
-    """Work below which a call takes no further thread; returns the value before (for tests)."""
+def set_cost_model(call: float, phase: float) -> tuple[float, float]:
+    """Work below which a call or a phase of a step takes no further thread; returns the values before (for tests)."""
 
 def forward(
     w: Weights,

@@ -13,14 +13,21 @@ from rnnfast._loops cimport *
 
 cnp.import_array()
 
-# below some 30 us of work a thread more costs as much as it brings
+# The cost model of threads. A call takes no further thread for less than some 30 us of work. Steps are split by rows where
+# each thread has ROWS_ENOUGH of them, so that it reuses every weight it loads; else by units, if each thread's share of a
+# phase is worth many times a barrier (0.1 us); else by rows again, as far as there are any.
 cdef double flops_per_thread = 2e6
+cdef double flops_per_phase = 2e4
+cdef enum:
+    ROWS_ENOUGH = 4
 
 
-def set_flops_per_thread(double flops):
-    """Work below which a call takes no further thread; returns the value before (for tests)."""
-    global flops_per_thread
-    before, flops_per_thread = flops_per_thread, flops
+def set_cost_model(double call, double phase):
+    """Work, in floating point operations, below which a call or a phase of a step takes no further thread; returns the
+    values before. For tests."""
+    global flops_per_thread, flops_per_phase
+    before = flops_per_thread, flops_per_phase
+    flops_per_thread, flops_per_phase = call, phase
     return before
 
 
@@ -89,8 +96,15 @@ cdef int share_out(Job *j, int threads, int passes, Py_ssize_t *cut) noexcept no
     cdef Order *o = &j.order
     cdef Py_ssize_t total = o.first[o.S] if o.ragged else o.S * o.B, done = 0, row = 0
     cdef double flops = 2.0 * passes * total * j.cell.gates * j.hidden * (j.inputs + j.hidden)
+    cdef double phase = 2.0 * o.B * j.cell.gates * j.hidden * j.hidden / j.cell.phases
     cdef int i
-    threads = team_acquire(<int>min(min(<double>threads, <double>o.B), max(flops / flops_per_thread, 1.0)))
+    threads = <int>min(<double>threads, max(flops / flops_per_thread, 1.0))
+    j.by_units = o.B < ROWS_ENOUGH * threads and phase / threads >= flops_per_phase
+    if not j.by_units:
+        threads = <int>min(<Py_ssize_t>threads, max(o.B, 1))
+    threads = team_acquire(threads)
+    if threads == 1:
+        j.by_units = False
     cut[0], cut[threads] = 0, o.B
     for i in range(1, threads):
         if o.ragged:

@@ -67,6 +67,7 @@ cdef struct Job:
     char *pack                  # threads times pack_bytes
     size_t pack_bytes
     const Py_ssize_t *cut       # (threads+1) thread i has rows cut[i] .. cut[i+1]
+    bint by_units               # steps: each thread all rows and its share of the units, a barrier a phase; else its rows
 
 
 cdef enum:

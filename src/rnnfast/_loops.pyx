@@ -65,6 +65,24 @@ cdef char *row_address(const View *v, const Order *o, Py_ssize_t stored_row, Py_
     return at(v, o, hint[0], stored_row - o.first[hint[0]])
 
 
+# ---- who does what -------------------------------------------------------------------------------------------------------
+cdef inline void own_rows(const Job *j, int thread, Py_ssize_t limit, Py_ssize_t *first, Py_ssize_t *last) noexcept nogil:
+    """Rows below limit that a thread computes in a step."""
+    first[0] = 0 if j.by_units else j.cut[thread]
+    last[0] = limit if j.by_units else min(j.cut[thread + 1], limit)
+
+cdef inline void own_panels(const Job *j, rf_product *p, int gates, int thread, int threads) noexcept nogil:
+    """Sets the panels that a thread computes in a phase."""
+    cdef Py_ssize_t count = panels(j.kernels, j.hidden, gates)
+    p.panel0 = count * thread // threads if j.by_units else 0
+    p.panel1 = count * (thread + 1) // threads if j.by_units else count
+
+cdef inline void step_barrier(const Job *j, int threads) noexcept nogil:
+    """Between phases and steps: where units are split, each needs what the others wrote."""
+    if j.by_units:
+        barrier(threads)
+
+
 # ---- forward -------------------------------------------------------------------------------------------------------------
 cdef void begin_rows(Job *j, int thread) noexcept nogil:
     """Initial states by row; rows of length 0 are finished at once."""
@@ -122,13 +140,22 @@ cdef inline void h_before(const Job *j, Py_ssize_t s, Py_ssize_t row, const void
         h[0] = j.h_rows[(s - 1) & 1] + row * j.hidden * j.size
 
 
-cdef void forward_step(Job *j, Py_ssize_t s, int thread) noexcept nogil:
-    """One step of this thread's rows: every phase of the cell, then what must be written elsewhere."""
+cdef void mark(Job *j, Py_ssize_t s, const char *c, Py_ssize_t first, Py_ssize_t last, const rf_product *p) noexcept nogil:
+    """Keeps c before step s: rows first .. last, the units of p's panels (has_c cells have one panel size: LANES units)."""
+    cdef Py_ssize_t unit0 = p.panel0 * j.kernels.lanes, unit1 = min(p.panel1 * j.kernels.lanes, j.hidden), row
+    cdef char *to = j.c_marks + ((s // j.every) * j.order.B + first) * j.hidden * j.size
+    for row in range(last - first):
+        memcpy(to + (row * j.hidden + unit0) * j.size, c + (row * j.hidden + unit0) * j.size, (unit1 - unit0) * j.size)
+
+
+cdef void forward_step(Job *j, Py_ssize_t s, int thread, int threads) noexcept nogil:
+    """One step of this thread's rows or units: every phase of the cell, then what must be written elsewhere."""
     cdef Order *o = &j.order
-    cdef Py_ssize_t first = j.cut[thread], last = min(j.cut[thread + 1], rows_at(o, s)), row, nbytes = j.hidden * j.size
+    cdef Py_ssize_t first, last, row, nbytes = j.hidden * j.size
     cdef const rf_forward_phase *phase
     cdef rf_step a
     cdef int p
+    own_rows(j, thread, rows_at(o, s), &first, &last)
     if first >= last:
         return
     h_before(j, s, first, &a.h_prev, &a.ld_h_prev)
@@ -147,7 +174,8 @@ cdef void forward_step(Job *j, Py_ssize_t s, int thread) noexcept nogil:
         else:
             a.c_prev = a.c
         if j.every and not j.save and s % j.every == 0:
-            memcpy(j.c_marks + (s // j.every * o.B + first) * nbytes, a.c_prev, (last - first) * nbytes)
+            own_panels(j, &a.p, j.cell.forward[0].gates, thread, threads)
+            mark(j, s, <const char *>a.c_prev, first, last, &a.p)
     a.save, a.bias = j.save, j.bias_h
     a.slots, a.ld_slots = slot_at(j, s, first, 0), j.cell.slots * j.hidden
     a.p.rows, a.p.cols, a.p.k, a.p.k_panel, a.p.packed_a = last - first, j.hidden, j.hidden, j.hidden, 0
@@ -158,14 +186,17 @@ cdef void forward_step(Job *j, Py_ssize_t s, int thread) noexcept nogil:
             a.p.a, a.p.lda = a.h_prev, a.ld_h_prev
         else:
             a.p.a, a.p.lda = slot_at(j, s, first, phase.source), a.ld_slots
-        a.p.w, a.p.panel0, a.p.panel1 = j.hh[p], 0, panels(j.kernels, j.hidden, phase.gates)
+        a.p.w = j.hh[p]
+        own_panels(j, &a.p, phase.gates, thread, threads)
         j.kernels.forward[j.index][p](&a)
+        step_barrier(j, threads)
     if j.quiet:
         return
+    cdef Py_ssize_t from_row = j.cut[thread], to_row = min(j.cut[thread + 1], rows_at(o, s))  # whole rows, however split
     if not j.h_in_y:
-        for row in range(first, last):
+        for row in range(from_row, to_row):
             memcpy(at(&j.y, o, s, row), j.h_rows[s & 1] + row * nbytes, nbytes)
-    for row in range(max(first, rows_at(o, s + 1)), last):  # these have ended
+    for row in range(max(from_row, rows_at(o, s + 1)), to_row):  # these have ended
         memcpy(j.h_n + sample_of(o, row) * nbytes, <char *>a.h + (row - first) * a.ld_h * j.size, nbytes)
         if j.cell.has_c:
             memcpy(j.c_n + sample_of(o, row) * nbytes, <char *>a.c + (row - first) * nbytes, nbytes)
@@ -177,7 +208,7 @@ cdef void forward_window(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int t
     project(j, s0, s1, thread, threads)
     barrier(threads)
     for s in range(s0, s1):
-        forward_step(j, s, thread)
+        forward_step(j, s, thread, threads)
     barrier(threads)
 
 
@@ -196,37 +227,45 @@ cdef void forward_task(void *arg, int thread, int threads) noexcept nogil:
 
 
 # ---- backward ------------------------------------------------------------------------------------------------------------
-cdef const char *gathered(const Job *j, const View *v, Py_ssize_t s, Py_ssize_t first, Py_ssize_t last, char *rows,
-                          ptrdiff_t *ld) noexcept nogil:
-    """Rows first .. last of step s of a (T, B, H) array: in place where dense, else copied to `rows`."""
+cdef void gather(Job *j, Py_ssize_t s, int thread, int threads) noexcept nogil:
+    """Ragged: the rows of dy and of h that backward's elementwise part reads at step s, one after the other."""
     cdef Py_ssize_t row, nbytes = j.hidden * j.size
     if not j.order.ragged:
-        ld[0] = v.row // j.size
-        return at(v, &j.order, s, first)
-    ld[0] = j.hidden
-    for row in range(first, last):
-        memcpy(rows + row * nbytes, at(v, &j.order, s, row), nbytes)
-    return rows + first * nbytes
+        return
+    for row in range(j.cut[thread], min(j.cut[thread + 1], rows_at(&j.order, s))):
+        if j.dy.data != NULL:
+            memcpy(j.dy_rows + row * nbytes, at(&j.dy, &j.order, s, row), nbytes)
+        if j.cell.reads_h:
+            memcpy(j.hp_rows + row * nbytes, at(&j.y, &j.order, s, row), nbytes)
+        elif j.cell.reads_h_prev and s > 0:
+            memcpy(j.hp_rows + row * nbytes, at(&j.y, &j.order, s - 1, row), nbytes)
+    step_barrier(j, threads)
 
 
-cdef void backward_rows(Job *j, Py_ssize_t s, Py_ssize_t first, Py_ssize_t last, bint entering, bint at_edge) noexcept nogil:
-    """dh_t, then the gradients of the gates of step s, rows first .. last. entering: s is the last step of these rows, no
-    product reaches them. at_edge: the gradients of step s+1 are in `edge`."""
+cdef const char *rows_of(const Job *j, const View *v, Py_ssize_t s, Py_ssize_t first, char *gathered, ptrdiff_t *ld) noexcept nogil:
+    """Where row `first` and on of step s of a (T, B, H) array are: in place where dense, else gathered."""
+    ld[0] = j.hidden if j.order.ragged else v.row // j.size
+    return gathered + first * j.hidden * j.size if j.order.ragged else at(v, &j.order, s, first)
+
+
+cdef void backward_rows(Job *j, Py_ssize_t s, int p, Py_ssize_t first, Py_ssize_t last, bint entering, bint at_edge,
+                        int thread, int threads) noexcept nogil:
+    """Phase p of step s backward, rows first .. last: dh_t, then the gradients of the gates. entering: s is the last step
+    of these rows, no product reaches them. at_edge: the gradients of step s+1 are in `edge`."""
     cdef Py_ssize_t nbytes = j.hidden * j.size, S = j.cell.slots
-    cdef const rf_backward_phase *phase
+    cdef const rf_backward_phase *phase = &j.cell.backward[p]
     cdef rf_step a
-    cdef int p
     if first >= last:
         return
-    a.dy = gathered(j, &j.dy, s, first, last, j.dy_rows, &a.ld_dy) if j.dy.data != NULL else NULL
+    a.dy = rows_of(j, &j.dy, s, first, j.dy_rows, &a.ld_dy) if j.dy.data != NULL else NULL
     a.h, a.h_prev, a.c, a.c_prev = NULL, NULL, NULL, NULL
     if j.cell.reads_h:
-        a.h = <void *>gathered(j, &j.y, s, first, last, j.hp_rows, &a.ld_h)
+        a.h = <void *>rows_of(j, &j.y, s, first, j.hp_rows, &a.ld_h)
     if j.cell.reads_h_prev:
         if s == 0:
             a.h_prev, a.ld_h_prev = (j.h0_rows if j.order.ragged else j.h0) + first * nbytes, j.hidden
         else:
-            a.h_prev = gathered(j, &j.y, s - 1, first, last, j.hp_rows, &a.ld_h_prev)
+            a.h_prev = rows_of(j, &j.y, s - 1, first, j.hp_rows, &a.ld_h_prev)
     if j.cell.has_c:
         a.c = cell_at(j, s, first)
         if s == 0:
@@ -240,20 +279,30 @@ cdef void backward_rows(Job *j, Py_ssize_t s, Py_ssize_t first, Py_ssize_t last,
     a.slots, a.ld_slots = slot_at(j, s, first, 0), S * j.hidden
     a.p.rows, a.p.cols, a.p.packed_a, a.p.lda = last - first, j.hidden, 0, S * j.hidden
     a.p.descending = s & 1
-    a.p.panel0, a.p.panel1 = 0, panels(j.kernels, j.hidden, 1)
+    own_panels(j, &a.p, 1, thread, threads)
+    a.p.w, a.p.k = j.back_hh[p], phase.gates * j.hidden
+    a.p.k_panel = a.p.k
+    if phase.same_step:
+        a.p.a = slot_at(j, s, first, phase.slot)
+    elif entering:
+        a.p.a, a.p.k = a.slots, 0
+    elif at_edge:
+        a.p.a = j.edge + (first * S + phase.slot) * nbytes
+    else:
+        a.p.a = slot_at(j, s + 1, first, phase.slot)
+    j.kernels.backward[j.index][p](&a)
+
+
+cdef void backward_step(Job *j, Py_ssize_t s, bint at_edge, int thread, int threads) noexcept nogil:
+    cdef Py_ssize_t first, last, going
+    cdef int p
+    own_rows(j, thread, rows_at(&j.order, s), &first, &last)
+    going = max(first, min(last, rows_at(&j.order, s + 1)))
+    gather(j, s, thread, threads)
     for p in range(j.cell.phases):
-        phase = &j.cell.backward[p]
-        a.p.w, a.p.k = j.back_hh[p], phase.gates * j.hidden
-        a.p.k_panel = a.p.k
-        if phase.same_step:
-            a.p.a = slot_at(j, s, first, phase.slot)
-        elif entering:
-            a.p.a, a.p.k = a.slots, 0
-        elif at_edge:
-            a.p.a = j.edge + (first * S + phase.slot) * nbytes
-        else:
-            a.p.a = slot_at(j, s + 1, first, phase.slot)
-        j.kernels.backward[j.index][p](&a)
+        backward_rows(j, s, p, first, going, False, at_edge, thread, threads)
+        backward_rows(j, s, p, going, last, True, False, thread, threads)
+        step_barrier(j, threads)
 
 
 cdef const char *source_row(Job *j, int source, Py_ssize_t s, Py_ssize_t row) noexcept nogil:
@@ -390,11 +439,12 @@ cdef void recompute(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int thread
 cdef void backward_task(void *arg, int thread, int threads) noexcept nogil:
     cdef Job j = (<Job *>arg)[0]
     cdef Order *o = &j.order
-    cdef Py_ssize_t s, s0, s1 = o.S, end, first, last, going, nbytes = j.cell.slots * j.hidden * j.size
+    cdef Py_ssize_t s, s0, s1 = o.S, end, last, nbytes = j.cell.slots * j.hidden * j.size
     cdef uint64_t fp = fp_enter()
     cdef int p
     begin_rows(&j, thread)
     begin_gradients(&j, thread)
+    step_barrier(&j, threads)
     while s1 > 0:
         s0 = (s1 - 1) // j.every * j.every if j.every else 0
         if j.every:
@@ -402,10 +452,7 @@ cdef void backward_task(void *arg, int thread, int threads) noexcept nogil:
             if j.cell.saved:
                 recompute(&j, s0, s1, thread, threads)
         for s in range(s1 - 1, s0 - 1, -1):
-            first, last = j.cut[thread], min(j.cut[thread + 1], rows_at(o, s))
-            going = max(first, min(last, rows_at(o, s + 1)))
-            backward_rows(&j, s, first, going, False, s + 1 == s1)
-            backward_rows(&j, s, going, last, True, False)
+            backward_step(&j, s, s + 1 == s1, thread, threads)
         barrier(threads)
         for p in range(j.cell.products):
             weight_gradient(&j, &j.cell.product[p], s0, s1, thread, threads)
