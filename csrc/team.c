@@ -3,7 +3,7 @@
  *
  * A worker waits in its own mailbox: it spins for RF_SPIN_NS after its last job (a sequence of calls pays no wake-up),
  * then sleeps on a condition variable, so an idle team costs other thread pools nothing. A forked child starts with no
- * workers and makes its own. Only this file knows about OS threads.
+ * workers and makes its own. Only this file starts and joins OS threads.
  */
 #ifdef __linux__
 #define _GNU_SOURCE /* CPU affinity */

@@ -7,7 +7,7 @@
  * Packed panel of a weight: for each k, nv vectors side by side: the gates of LANES units, or, with one gate, two vectors
  * of units.          k=0: [gate 0: LANES units][gate 1: LANES units]...   k=1: [gate 0 ...
  */
-enum { RF_TILE_VECTORS = 32 };
+enum { RF_TILE_VECTORS = 24 }; /* 12 x 2, 8 x 3, 6 x 4 */
 
 /* acc[(r*pn + q)*nv + v] (+)= sum_k a[r, k] * panel_q[k, v], from 0 or, when `resume`, from what acc holds.
  * a: first element of the tile's first row; w: first element of its first panel. The const ints are literals. */

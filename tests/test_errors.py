@@ -1,5 +1,7 @@
 """Wrong input: a TypeError or ValueError that names the argument, what was expected, what came and the remedy."""
 
+import pickle
+
 import numpy as np
 import pytest
 import stacks
@@ -24,13 +26,9 @@ def call(cell, changes, **options):
 
 
 # ---- functions -------------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("cell", CELL_NAMES)
-@pytest.mark.parametrize("name", ["x", "w_ih", "w_hh", "b_ih", "b_hh", "h0", "c0"])
+@pytest.mark.parametrize(("cell", "name"), [(cell, name) for cell in CELL_NAMES for name in arguments(cell)])
 def test_shapes(cell, name):
-    good = arguments(cell)
-    if name not in good:
-        return
-    a = good[name]
+    a = arguments(cell)[name]
     wrong = [a[..., :-1], a[..., None, None], np.zeros(())]
     if name in ("w_hh", "b_ih", "b_hh", "h0", "c0"):
         wrong += [a[:-1], a[None]]
@@ -50,7 +48,11 @@ def test_unsupported_dtypes(cell, dtype):
 @pytest.mark.parametrize("cell", CELL_NAMES)
 def test_mixed_dtypes_name_the_cast(cell):
     for name, a in arguments(cell).items():
-        with pytest.raises(TypeError, match=r"expected dtype float\d\d like .*, got float\d\d; use .*\.astype\(np\.float"):
+        # what disagrees with the array before it: x is compared with w_ih, w_ih with w_hh, all others with x or w_ih
+        told = {"x": "w_ih", "w_ih": "w_hh"}.get(name, name)
+        with pytest.raises(
+            TypeError, match=rf"^{told}: expected dtype float\d\d like .*, got float\d\d; use \.astype\(np\.float"
+        ):
             call(cell, {name: a.astype(np.float64)})
 
 
@@ -102,6 +104,7 @@ def test_weights_that_are_no_gates():
         (np.array([True, False, True]), TypeError, "expected integers, got dtype bool"),
         (["a", "b", "c"], TypeError, "expected integers"),
         ([None] * 3, TypeError, "expected integers"),
+        ([[1], [2, 3]], ValueError, "got nested sequences"),
     ],
 )
 def test_lengths(lengths, kind, text):
@@ -198,7 +201,7 @@ def test_state_of_one_letter(cell):
         ValueError, match=r"^state: expected shape \(2, 8, 6\) = \(num_layers\*num_directions, batch, hidden\), got \(8, 6\)$"
     ):
         net(x, np.zeros((8, H), "f"))
-    with pytest.raises(TypeError, match="^state: expected one array h, got a tuple of 2 arrays"):
+    with pytest.raises(TypeError, match="^state: expected one array h, got a tuple of 2"):
         net(x, (np.zeros((2, 8, H), "f"),) * 2)
     with pytest.raises(TypeError, match="^state: expected dtype float32 like x, got float64"):
         net(x, np.zeros((2, 8, H)))
@@ -361,6 +364,20 @@ def test_attributes_and_shapes_cannot_change():
     for call_it in (lambda: net(np.zeros((T, B, I), "f")), net.freeze, lambda: net.record(np.zeros((T, B, I), "f"))):
         with pytest.raises(ValueError, match=r"^bias_ih_l0: expected shape \(18,\)"):
             call_it()
+
+
+def test_what_is_elsewhere():
+    """What a user reaches for on the wrong object tells where it is."""
+    net = layer("lstm")
+    with pytest.raises(AttributeError, match=r"^LSTM.step: expected .*net\.freeze\(\)\.step"):
+        net.step(np.zeros((B, I), "f"))
+    with pytest.raises(AttributeError, match=r"^LSTM.weights: expected an attribute, got none"):
+        net.weights  # noqa: B018
+    *_, tape = net.record(np.zeros((T, B, I), "f"))
+    with pytest.raises(TypeError, match="^tape: expected .*cannot be pickled"):
+        pickle.dumps(tape)
+    with pytest.raises(TypeError, match="^state: expected one array h, got a tuple of 1"):
+        layer("gru")(np.zeros((T, B, I), "f"), (None,))
 
 
 def test_huge_numbers():

@@ -38,10 +38,32 @@ def test_it_reads_well_and_writes_json(short, tmp_path, capsys):
 
 
 def test_a_wrong_kernel_is_noticed(short, monkeypatch, capsys):
-    monkeypatch.setitem(prove.BOUNDS, "float32", 1e-12)
+    """Kernel and reference that differ by one gate's bias in one cell."""
+    right = prove.reference.lstm
+
+    def wrong(x, w_ih, w_hh, b_ih=None, b_hh=None, *rest, **options):
+        return right(x, w_ih, w_hh, None if b_ih is None else b_ih * 1.01, b_hh, *rest, **options)
+
+    monkeypatch.setattr(prove.reference, "lstm", wrong)
     assert report.main([]) == 1
     text = capsys.readouterr().out
-    assert "WRONG" in text and "SOMETHING IS WRONG" in text
+    rows = [line for line in text.splitlines() if line.endswith("WRONG")]
+    assert len(rows) == len(runtime.PRESENT) and all(" lstm " in row for row in rows)
+    assert "SOMETHING IS WRONG" in text
+
+
+def test_a_broken_peer_is_left_out(short, monkeypatch, capsys, tmp_path):
+    """Installed, but its import fails, or its process dies: told, and the job goes on."""
+    for name, body in (("torch", "raise OSError('libtorch.so: no such file')"), ("onnxruntime", "import os; os._exit(3)")):
+        (tmp_path / f"{name}.py").write_text(body)
+    (tmp_path / "onnx.py").write_text("TensorProto = helper = numpy_helper = None")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(contenders.Contender, "versions", lambda self: {})
+    assert report.main(["--json", str(tmp_path / "f.json")]) == 0
+    text = capsys.readouterr().out
+    assert "PyTorch: not timed further, OSError: libtorch.so: no such file" in text
+    assert "ONNX Runtime: not timed further, ChildProcessError: its process ended" in text
 
 
 def test_a_wrong_peer_is_noticed(short, monkeypatch, capsys):

@@ -1,5 +1,5 @@
 /* isa/list.h: the list of ISAs compiled in, best last, each with the test of whether this CPU has it. A new ISA is its
- * header (contract: scalar.h), two units of four lines (NAME_f32.c, NAME_f64.c) and its row here. */
+ * header (contract: scalar.h), two units of a few lines (NAME_f32.c, NAME_f64.c) and its row here. */
 #if defined(__x86_64__)
 #define RF_ISAS(ISA)                                                                                     \
     ISA(scalar, 1)                                                                                       \

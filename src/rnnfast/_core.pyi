@@ -12,9 +12,6 @@ def isas() -> tuple[str, ...]:
 def compiled_isas() -> tuple[str, ...]:
     """Names of the ISAs that are compiled in, best last; the positions are the numbers `Weights` takes."""
 
-def lanes(isa: int, itemsize: int) -> int:
-    """Elements per vector of an ISA."""
-
 def apply(function: Literal["tanh", "sigmoid"], isa: int, x: Array) -> Array:
     """The kernels' own vector math on a contiguous float array; a new array."""
 

@@ -47,11 +47,6 @@ def compiled_isas():
     return tuple(rf_isa_name(i).decode() for i in range(rf_isa_count()))
 
 
-def lanes(int isa, int itemsize):
-    """Elements per vector of an ISA: the width that odd shapes have to straddle."""
-    return rf_isa_kernels(isa, itemsize).lanes
-
-
 def apply(str function, int isa, cnp.ndarray x):
     """The kernels' own "tanh" or "sigmoid" of a contiguous float array; a new array (for tests of the vector math)."""
     cdef const rf_kernels *kernels = rf_isa_kernels(isa, cnp.PyArray_ITEMSIZE(x))

@@ -13,6 +13,7 @@ cdef class Tape:
     cdef int threads            # backward may use, as prepared
 
 
+cdef char *data(array) noexcept
 cdef void set_weights(Job *j, Weights w) noexcept
 cdef void set_order(Job *j, Py_ssize_t T, Py_ssize_t B, bint reverse, order) noexcept
 cdef size_t place_forward(Job *j, char *base) noexcept nogil

@@ -35,7 +35,7 @@ def forward(
     """Writes y, h_n and c_n. Returns the Tape when recording."""
 
 def prepare(tape: Tape, threads: int) -> None:
-    """Takes all memory that backward with up to so many threads needs; raises MemoryError and changes nothing."""
+    """Takes all memory that backward with up to so many threads needs; after a MemoryError the tape is as usable as before."""
 
 def backward(
     tape: Tape,

@@ -1,7 +1,7 @@
 # cython: language_level=3, freethreading_compatible=True, boundscheck=False, wraparound=False, cdivision=True
 """One call of one layer in one direction: arrays to addresses, threads and scratch found, the loops run without the GIL.
 
-The callers (functions.py, layers.py, tape.py) have checked every array: dtype, shape, contiguous last axis. x, y, dy and dx
+The callers (direction.py, _step.pyx) pass arrays that were checked: dtype, shape, contiguous last axis. x, y, dy and dx
 are (T, B, n) with any strides of T and B; all others are C-contiguous. Nothing here is seen by users.
 """
 cimport cython
@@ -35,6 +35,9 @@ def set_cost_model(double call, double phase):
 cdef class Tape:
     """What one layer and direction keeps from forward to backward."""
 
+    def __reduce__(self):
+        raise TypeError("tape: expected to be used where it was recorded; a tape cannot be pickled or copied")
+
     @property
     def nbytes(self):
         """Bytes kept, without x, y and the weights."""
@@ -42,7 +45,7 @@ cdef class Tape:
 
 
 # ---- filling the job -------------------------------------------------------------------------------------------------------
-cdef inline char *data(array) noexcept:
+cdef char *data(array) noexcept:
     return <char *>cnp.PyArray_DATA(<cnp.ndarray>array) if array is not None else NULL
 
 
@@ -220,7 +223,7 @@ def forward(Weights w, x, y, h0, c0, h_n, c_n, bint reverse, order, bint record,
 
 
 def prepare(Tape tape, int threads):
-    """Takes all memory that backward with up to so many threads needs; raises MemoryError and changes nothing."""
+    """Takes all memory that backward with up to so many threads needs; after a MemoryError the tape is as usable as before."""
     cdef Job job = tape.job
     cdef Job *j = &job
     cdef Buffer slots, cells = None

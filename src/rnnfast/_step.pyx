@@ -38,7 +38,7 @@ cdef bint run(tuple layers, Py_ssize_t B, char *x, char *y, States *s, int threa
     base = <char *>scratch(3 * between + most)
     if base == NULL:
         return False
-    if s.h == NULL or s.c == NULL:
+    if s.h == NULL or (s.c == NULL and w.cell.has_c):
         memset(base + 2 * between, 0, state)
     for l in range(count):
         w = <Weights>layers[l]
@@ -62,10 +62,6 @@ cdef inline void fill(Job *j, Weights w, Py_ssize_t B) noexcept:
     set_weights(j, w)
     set_order(j, 1, B, False, None)
     j.h_in_y = True
-
-
-cdef inline char *data(array) noexcept:
-    return <char *>cnp.PyArray_DATA(<cnp.ndarray>array) if array is not None else NULL
 
 
 def step(tuple layers, x, tuple state, y, tuple state_out, int threads):

@@ -54,7 +54,7 @@ def float_array(name: str, value: Any) -> Array:
 
 def same_dtype(name: str, array: Array, dtype: FloatDType, leader: str) -> None:
     if array.dtype != dtype:
-        raise TypeError(f"{name}: expected dtype {dtype} like {leader}, got {array.dtype}; use {name}.astype(np.{dtype.name})")
+        raise TypeError(f"{name}: expected dtype {dtype} like {leader}, got {array.dtype}; use .astype(np.{dtype.name})")
 
 
 def exact(name: str, value: Any, shape: tuple[int, ...], meaning: str, dtype: FloatDType, leader: str) -> Array:
@@ -83,7 +83,7 @@ def sequence(value: Any, input_size: int, *, batch_first: bool = False) -> tuple
     if x.shape[-1] != input_size:
         expected = ("T", input_size) if x.ndim == 2 else (*(("B", "T") if batch_first else ("T", "B")), input_size)
         meaning = "time, input_size" if x.ndim == 2 else axes
-        raise wrong_shape("x", expected, meaning, x.shape, "the last axis must match w_ih's columns")
+        raise wrong_shape("x", expected, meaning, x.shape, "the last axis is the input size of the weights")
     if x.ndim == 2:
         return rows_contiguous(x)[:, None], True
     x = rows_contiguous(x)
@@ -118,8 +118,8 @@ def state(
     if value is None:
         return (None,) * len(letters)
     if len(letters) == 1:
-        if isinstance(value, (tuple, list)) and value and isinstance(value[0], np.ndarray):
-            raise TypeError(f"{name}: expected one array {letters[0]}, got a {type(value).__name__} of {len(value)} arrays")
+        if isinstance(value, tuple) or (isinstance(value, list) and value and isinstance(value[0], np.ndarray)):
+            raise TypeError(f"{name}: expected one array {letters[0]}, got a {type(value).__name__} of {len(value)}")
         return (exact(name, value, shape, meaning, dtype, "x"),)
     if not isinstance(value, (tuple, list)) or len(value) != len(letters):
         got = f"a {type(value).__name__} of {len(value)}" if isinstance(value, (tuple, list)) else type(value).__name__
@@ -138,7 +138,10 @@ def lengths(value: Any, T: int, B: int, *, unbatched: bool) -> np.ndarray[tuple[
         raise ValueError("lengths: expected None with unbatched x (time, input_size), got lengths; cut x instead")
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError("lengths: expected a plain array, got a masked array; fill it first, e.g. lengths.filled(0)")
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"lengths: expected (batch,) integers, got nested sequences of unequal lengths ({error})") from None
     if isinstance(value, (list, tuple)) and any(isinstance(length, (bool, np.bool_)) for length in value):
         raise TypeError("lengths: expected integers, got a bool among them")  # asarray would hide it
     empty_list = array.size == 0 and array.dtype.kind == "f"  # np.asarray([]) is float
@@ -158,7 +161,8 @@ def output(name: str, value: Any, shape: tuple[int, ...], meaning: str, dtype: F
         raise wrong_type(name, "a plain array to write into", value)
     if value.shape != shape:
         raise wrong_shape(name, shape, meaning, value.shape)
-    same_dtype(name, value, dtype, "x")
+    if value.dtype != dtype:
+        raise TypeError(f"{name}: expected dtype {dtype}, got {value.dtype}; allocate it as np.empty({shape}, np.{dtype.name})")
     if not (value.flags.c_contiguous and value.flags.aligned and value.flags.writeable):
         raise ValueError(f"{name}: expected a writeable C-contiguous array, got another layout; use np.empty({shape})")
     return value

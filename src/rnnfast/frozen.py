@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +23,7 @@ class Frozen(Stack):
     """A layer's weights at the moment of ``net.freeze()``, packed for one ISA. Has the layer's constructor arguments as
     attributes; pickles; any number of threads may call it."""
 
-    isa: str  # whose kernels it uses
+    isa: str
     _params: dict[str, Array]
     _weights: tuple[Weights, ...]
 
@@ -37,10 +39,17 @@ class Frozen(Stack):
             }
         )
 
+    @property
+    def params(self) -> Mapping[str, Array]:
+        """Read-only mapping of PyTorch's parameter names to read-only arrays."""
+        return MappingProxyType(self._params)
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         if state["isa"] not in PRESENT:  # pickled on another machine
             state = {**state, "isa": PRESENT[-1]}
         self.__dict__.update(state)
+        for value in state["_params"].values():
+            value.flags.writeable = False
         self.__dict__["_weights"] = tuple(self._pack(state["_params"], COMPILED.index(state["isa"]), trainable=False))
 
     def __getstate__(self) -> dict[str, Any]:

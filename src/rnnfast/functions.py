@@ -86,6 +86,20 @@ def simple_rnn(
     reverse: bool = False,
     record: Literal[True],
 ) -> tuple[Array, Array, Tape]: ...
+@overload
+def simple_rnn(
+    x: Any,
+    w_ih: Any,
+    w_hh: Any,
+    b_ih: Any = None,
+    b_hh: Any = None,
+    h0: Any = None,
+    *,
+    nonlinearity: str = "tanh",
+    lengths: Lengths = None,
+    reverse: bool = False,
+    record: bool,
+) -> tuple[Array, Array] | tuple[Array, Array, Tape]: ...
 def simple_rnn(
     x: Any,
     w_ih: Any,
@@ -174,6 +188,20 @@ def lstm(
     reverse: bool = False,
     record: Literal[True],
 ) -> tuple[Array, tuple[Array, Array], Tape]: ...
+@overload
+def lstm(
+    x: Any,
+    w_ih: Any,
+    w_hh: Any,
+    b_ih: Any = None,
+    b_hh: Any = None,
+    h0: Any = None,
+    c0: Any = None,
+    *,
+    lengths: Lengths = None,
+    reverse: bool = False,
+    record: bool,
+) -> tuple[Array, tuple[Array, Array]] | tuple[Array, tuple[Array, Array], Tape]: ...
 def lstm(
     x: Any,
     w_ih: Any,
@@ -257,6 +285,20 @@ def gru(
     reverse: bool = False,
     record: Literal[True],
 ) -> tuple[Array, Array, Tape]: ...
+@overload
+def gru(
+    x: Any,
+    w_ih: Any,
+    w_hh: Any,
+    b_ih: Any = None,
+    b_hh: Any = None,
+    h0: Any = None,
+    *,
+    reset_after: bool = True,
+    lengths: Lengths = None,
+    reverse: bool = False,
+    record: bool,
+) -> tuple[Array, Array] | tuple[Array, Array, Tape]: ...
 def gru(
     x: Any,
     w_ih: Any,

@@ -31,7 +31,7 @@ _PARAMETERS = """
         x and y are (B, T, ...) instead of (T, B, ...). States stay (num_layers*D, B, H).
     dropout : float
         Probability with which `record` zeroes each element of the input of every layer but the first, the others scaled by
-        ``1 / (1 - dropout)``.
+        ``1 / (1 - dropout)``; with one layer there is nothing to drop.
     bidirectional : bool
         A second direction a layer (D = 2); y's last axis is forward, then reverse.
     dtype : numpy.float32 or numpy.float64
@@ -179,8 +179,19 @@ class Layer(Stack):
         return y, state, StackTape(self, recorded, inputs, y)
 
     def freeze(self) -> Frozen:
-        """An immutable copy with prepacked weights: the fastest form for inference, and the one that can `step`."""
+        """An immutable copy with prepacked weights: the fastest form for inference, and the one that can `step`.
+
+        Returns
+        -------
+        Frozen
+            Has the layer's constructor arguments as attributes, `params` (copies, read-only) and `isa`, whose kernels it
+            keeps using.
+        """
         return Frozen(self)
+
+    def __getattr__(self, name: str) -> Any:
+        hint = ", got a layer; steps are taken by its frozen form: net.freeze().step" if name == "step" else ""
+        raise AttributeError(f"{type(self).__name__}.{name}: expected an attribute{hint or ', got none of that name'}")
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_params": {name: value.copy() for name, value in self._params.items()}}

@@ -188,7 +188,7 @@ class Tape:
     def backward(self, dy=None, dstate=None, *, need_x=True):
         if self.sequence is None:
             raise RuntimeError("tape: backward was already called; record again")
-        dstate = dstate if isinstance(dstate, tuple) else (dstate,) * self.sequence.cell.states
+        dstate = tuple(dstate) if isinstance(dstate, (tuple, list)) else (dstate,) * self.sequence.cell.states
         if self.unbatched:
             dy = None if dy is None else dy[:, None]
             dstate = tuple(None if a is None else a[None] for a in dstate)
@@ -196,16 +196,15 @@ class Tape:
         self.sequence = None
         if self.unbatched:
             g.x, d = g.x[:, 0], tuple(a[0] for a in d)
-        g.h0 = d[0]
-        if len(d) == 2:
-            g.c0 = d[1]
+        g.h0, g.c0 = d[0], d[1] if len(d) == 2 else None
         if not need_x:
             g.x = None
         return g
 
 
 def run(cell, x, w_ih, w_hh, b_ih, b_hh, initial, lengths, reverse, record):
-    x = np.asarray(x)
+    x, w_ih, w_hh = np.asarray(x), np.asarray(w_ih), np.asarray(w_hh)
+    b_ih, b_hh = (None if b is None else np.asarray(b) for b in (b_ih, b_hh))
     unbatched = x.ndim == 2
     if unbatched:
         x, initial = x[:, None], tuple(None if a is None else np.asarray(a)[None] for a in initial)
@@ -214,7 +213,10 @@ def run(cell, x, w_ih, w_hh, b_ih, b_hh, initial, lengths, reverse, record):
     if unbatched:
         y, state = y[:, 0], tuple(a[0] for a in state)
     result = (y, state if len(state) == 2 else state[0])
-    return (*result, Tape(sequence, unbatched)) if record else result
+    if not record:
+        return result
+    y.flags.writeable = False
+    return (*result, Tape(sequence, unbatched))
 
 
 def simple_rnn(

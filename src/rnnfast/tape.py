@@ -30,7 +30,14 @@ class Once:
         self._values.append(value)
 
 
-@dataclass(frozen=True)
+def shapes(gradients: Any) -> str:
+    """A short repr: what is there, by shape."""
+    parts = {**vars(gradients), **vars(gradients).get("params", {})}
+    shown = (f"{k} {a.shape}" for k, a in parts.items() if isinstance(a, np.ndarray))
+    return f"{type(gradients).__name__}({', '.join(shown)})"
+
+
+@dataclass(frozen=True, repr=False)
 class Gradients:
     """Gradients named like the arguments; c0 is None for cells without c, b_ih and b_hh where no biases were given."""
 
@@ -41,6 +48,7 @@ class Gradients:
     b_hh: Array | None
     h0: Array
     c0: Array | None = None
+    __repr__ = shapes
 
 
 class Tape:
@@ -77,6 +85,8 @@ class Tape:
             For a dy or dstate that does not fit; the tape stays usable.
         RuntimeError
             If backward was called before.
+        MemoryError
+            The tape stays usable.
         """
         x, dtype = self._x, self._x.dtype
         _, B, _ = x.shape
@@ -112,10 +122,11 @@ class Tape:
         return Gradients(dx, g.w_ih, g.w_hh, g.b_ih, g.b_hh, *initial)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LayerGradients:
     """x: gradient of x, or None; state: of the initial state, in its form; params: by parameter name."""
 
     x: Array | None
     state: State
     params: Mapping[str, Array]
+    __repr__ = shapes

@@ -1,7 +1,7 @@
 """The registry of cells: everything the Python side must know of a cell, numbers and names only.
 
-A new cell is a descriptor here, a C file with its row in csrc/cells/list.h, and its function in reference.py. Functions,
-layers, the main job, tests and benchmarks iterate CELLS.
+A new cell is a descriptor here, a C file with its row in csrc/cells/list.h, and its function in reference.py. Layers, the
+main job, tests and benchmarks iterate CELLS (CONTRIBUTING.md has the whole list of places).
 """
 
 from rnnfast.cells.base import Cell

@@ -11,8 +11,7 @@ class Cell:
 
     name: of the function (and of the reference's); layer: of the class; gates: their letters in the order of the weights'
     row blocks; states: their letters, h first; option: the one keyword it has, or None, and choices: its values, the
-    default first; kernels: for each choice the name of the C cell (csrc/cells/list.h); saved: values kept per unit, step
-    and sample for backward.
+    default first; kernels: for each choice the name of the C cell (csrc/cells/list.h).
     """
 
     name: str
@@ -22,7 +21,6 @@ class Cell:
     option: str | None
     choices: tuple[Any, ...]
     kernels: tuple[str, ...]
-    saved: int
 
     def kernel(self, choice: Any) -> str:
         """Name of the C cell that computes this choice of the option."""

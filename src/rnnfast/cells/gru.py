@@ -10,5 +10,4 @@ GRU = Cell(
     option="reset_after",
     choices=(True, False),
     kernels=("gru", "gru_before"),
-    saved=4,
 )

@@ -10,5 +10,4 @@ LSTM = Cell(
     option=None,
     choices=(None,),
     kernels=("lstm",),
-    saved=5,
 )

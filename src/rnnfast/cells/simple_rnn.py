@@ -10,5 +10,4 @@ SIMPLE_RNN = Cell(
     option="nonlinearity",
     choices=("tanh", "relu", "identity", "sigmoid"),
     kernels=("rnn_tanh", "rnn_relu", "rnn_identity", "rnn_sigmoid"),
-    saved=0,
 )

@@ -1,4 +1,4 @@
-"""Who can be timed: rnnfast, the NumPy loop, and the peers that are installed, each at its best setting.
+"""Who can be timed: rnnfast, the NumPy loop, and the peers that are installed, each by its fastest path, same threads.
 
 A contender makes, for a task (cell, shape, training or not), a function without arguments that does the work once and
 returns y and, when training, the gradients of sum(y) in the order x, w_ih, w_hh, b_ih, b_hh. Imports are inside, so that
@@ -80,13 +80,16 @@ def numpy_task(task: Task, threads: int) -> Callable[[], Result]:
     return lambda: [forward(x, **weights)]
 
 
-def torch_task(task: Task, threads: int) -> Callable[[], Result]:
+def torch_task(task: Task, threads: int) -> Callable[[], Result] | None:
     """Inference under inference_mode (else PyTorch leaves its fast LSTM path), training by autograd."""
     import torch
 
     torch.set_num_threads(threads)
     shape, x_np, weights = arguments(task)
-    net = {"simple_rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[task.cell](shape.I, shape.H)
+    kinds: dict[str, Any] = {"simple_rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
+    if task.cell not in kinds:
+        return None
+    net = kinds[task.cell](shape.I, shape.H)
     with torch.no_grad():
         for parameter, value in zip(net.parameters(), weights.values(), strict=True):
             parameter.copy_(torch.from_numpy(value))
@@ -115,10 +118,11 @@ def onnxruntime_task(task: Task, threads: int) -> Callable[[], Result] | None:
     import onnxruntime
     from onnx import TensorProto, helper, numpy_helper
 
-    if task.training:
+    orders = {"simple_rnn": [0], "lstm": [0, 3, 1, 2], "gru": [1, 0, 2]}
+    if task.training or task.cell not in orders:
         return None
     shape, x, weights = arguments(task)
-    order = {"simple_rnn": [0], "lstm": [0, 3, 1, 2], "gru": [1, 0, 2]}[task.cell]
+    order = orders[task.cell]
 
     def reorder(w: Array) -> Array:
         return np.concatenate([np.split(w, len(order))[gate] for gate in order])[None]

@@ -25,12 +25,14 @@ SAME = 1e-4  # two contenders' results may differ by this: float32 against float
 
 
 class Time(NamedTuple):
-    """Median seconds of a task; None: this contender cannot do it. error: of its results against the first contender's."""
+    """Median seconds of a task; None: this contender cannot do it. spread: slowest round / fastest. error: of its results
+    against the first contender's."""
 
     task: Task
     contender: str
     seconds: float | None
-    error: float | None
+    spread: float | None = None
+    error: float | None = None
 
 
 def _serve(connection: Connection, name: str, threads: int) -> None:
@@ -66,7 +68,8 @@ def _signal(process: Any, name: str) -> None:
 
 
 class Race:
-    """with Race(names, threads) as race: times = race.run(task)"""
+    """with Race(names, threads) as race: times = race.run(task). The first contender must not fail; another that does is left
+    out from then on, and `failed` says why."""
 
     def __init__(self, names: Sequence[str], threads: int) -> None:
         context = multiprocessing.get_context("spawn")
@@ -74,6 +77,7 @@ class Race:
         before = {name: os.environ.get(name) for name in variables}
         os.environ.update(dict.fromkeys(variables, str(threads)))  # NumPy's BLAS reads them at its start
         self._workers: dict[str, tuple[Any, Connection]] = {}
+        self._first, self.failed = names[0], dict[str, str]()
         for name in names:
             here, there = context.Pipe()
             process = context.Process(target=_serve, args=(there, name, threads), daemon=True)
@@ -90,38 +94,58 @@ class Race:
         process, connection = self._workers[name]
         _signal(process, "SIGCONT")
         connection.send(message)
-        answer = connection.recv()
-        _signal(process, "SIGSTOP")
+        try:
+            answer = connection.recv()
+        except EOFError:
+            answer = ChildProcessError("its process ended")
+        else:
+            _signal(process, "SIGSTOP")
         if isinstance(answer, Exception):
-            raise RuntimeError(f"{name}: {answer}") from answer
+            if name == self._first:
+                raise RuntimeError(f"{name}: {answer}") from answer
+            self.failed[name] = f"{type(answer).__name__}: {answer}"
+            self._end(self._workers.pop(name))
+            return None
         return answer
 
     def run(self, task: Task, rounds: int = 7, patience: float = 1.0) -> list[Time]:
-        """Seconds of one task by every contender: so many rounds, fewer after `patience` seconds, at least one."""
+        """Seconds of one task by every contender: so many rounds, fewer after `patience` seconds, at least three."""
         began = time.perf_counter()
-        results = {name: self._ask(name, ("make", task)) for name in self._workers}
+        names = list(self._workers)
+        results = {name: self._ask(name, ("make", task)) for name in names}
         able = [name for name, result in results.items() if result is not None]
         first = results[able[0]]
         errors = {name: max(error(a, b) for a, b in zip(results[name], first, strict=True) if a.size) for name in able[1:]}
         seconds: dict[str, list[float]] = {name: [] for name in able}
         for done in range(rounds):
-            if done and time.perf_counter() - began > patience:
+            if done >= 3 and time.perf_counter() - began > patience:
                 break
             for name in able:
-                seconds[name].append(self._ask(name, ("run",)))
-        return [
-            Time(task, name, statistics.median(seconds[name]) if name in able else None, errors.get(name))
-            for name in self._workers
-        ]
+                if name in self._workers and (figure := self._ask(name, ("run",))) is not None:
+                    seconds[name].append(figure)
+        times = []
+        for name in names:
+            figures = seconds.get(name, []) if name in self._workers else []
+            if figures:
+                spread = max(figures) / min(figures)
+                times.append(Time(task, name, statistics.median(figures), spread, errors.get(name)))
+            else:
+                times.append(Time(task, name, None))
+        return times
 
     def __enter__(self) -> Race:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for process, connection in self._workers.values():
-            with contextlib.suppress(OSError):
-                _signal(process, "SIGCONT")
-                connection.send(None)
-            process.join(5)
-            if process.is_alive():
-                process.terminate()
+        for worker in self._workers.values():
+            self._end(worker)
+
+    @staticmethod
+    def _end(worker: tuple[Any, Connection]) -> None:
+        process, connection = worker
+        with contextlib.suppress(OSError):
+            _signal(process, "SIGCONT")
+            connection.send(None)
+        process.join(5)
+        if process.is_alive():
+            process.terminate()

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rnnfast import runtime
+from rnnfast import _core, checks, runtime
 from rnnfast.cells import CELLS
 from rnnfast.progress import progress
 from rnnfast.proof.contenders import CONTENDERS, Task
@@ -18,6 +18,7 @@ from rnnfast.proof.race import SAME, Race, Time
 from rnnfast.shapes import BY_NAME
 
 RACED = ("stream-h64", "sine-h32", "stock-h50", "sent-h64", "shake-h256")
+UNSTEADY = 1.5
 RACE_SECONDS = 35  # rounds are cut to keep to it: with the proofs and the peers' start, less than a minute
 
 
@@ -46,6 +47,11 @@ def print_proofs(proofs: list[Proof]) -> None:
         print(f"    {title(p.cell, p.options)} {p.dtype} {p.isa}: {p.worst}")
 
 
+def unsteady(t: Time) -> str:
+    """A mark for a figure whose rounds lie far apart."""
+    return "~" if t.spread is not None and t.spread > UNSTEADY else ""
+
+
 def print_times(times: list[Time], names: list[str], threads: int) -> None:
     others = [n for n in names if n != "rnnfast"]
     print(f"\nTime in float32 with {threads} threads, and how many times as long others take:\n")
@@ -59,11 +65,17 @@ def print_times(times: list[Time], names: list[str], threads: int) -> None:
         for task, row in tasks.items():
             own = row["rnnfast"].seconds
             assert own is not None
-            print(f"    {task.cell:<12}{'training' if task.training else 'forward':<9}{own * 1e3:>9.3f} ms", end="")
-            ratios = (row[n].seconds for n in others)
-            print("".join(f"{'-' if seconds is None else f'{seconds / own:.1f} x':>14}" for seconds in ratios))
+            figure = f"{unsteady(row['rnnfast'])}{own * 1e3:.3f} ms"
+            print(f"    {task.cell:<12}{'training' if task.training else 'forward':<9}{figure:>12}", end="")
+            for n in others:
+                seconds = row[n].seconds if n in row else None
+                ratio = "-" if seconds is None else f"{unsteady(row[n])}{seconds / own:.1f} x"
+                print(f"{ratio:>14}", end="")
+            print()
     wrong = [t for t in times if t.error is not None and not t.error <= SAME]
     print(f"\n  Medians of interleaved rounds, a process each; results agree to {SAME:g}{'.' if not wrong else ', BUT:'}")
+    if any(map(unsteady, times)):
+        print(f"  ~ slowest round over {UNSTEADY} x the fastest: the machine was busy.")
     for t in wrong:
         print(f"    {t.contender} on {t.task}: {t.error:.1e}")
 
@@ -77,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=runtime.get_num_threads(), help="threads of all contenders")
     options = parser.parse_args(arguments)
     try:
-        runtime.set_num_threads(options.threads)
+        runtime.set_num_threads(checks.positive("--threads", options.threads, _core.MAX_THREADS))
         if options.json:  # find out now, not after a minute of work
             Path(options.json).touch()
     except (ValueError, OSError) as problem:
@@ -108,9 +120,12 @@ def main(arguments: list[str] | None = None) -> int:
         for i, task in enumerate(tasks):
             times += race.run(task, patience=(end - time.perf_counter()) / (len(tasks) - i))
             bar.update()
+        failed = race.failed
     print_times(times, names, options.threads)
     for name, modules in missing.items():
         print(f"  {name}: not timed, {' and '.join(modules)} not installed.")
+    for name, reason in failed.items():
+        print(f"  {CONTENDERS[name].title}: not timed further, {' '.join(reason.split())[:200]}")
     right = all(p.right for p in proofs) and all(t.error is None or t.error <= SAME for t in times)
     print(f"\n{'Everything checked is right.' if right else 'SOMETHING IS WRONG, see above.'}", end=" ")
     print(f"{time.perf_counter() - began:.0f} seconds.")
@@ -121,7 +136,10 @@ def main(arguments: list[str] | None = None) -> int:
             "threads": options.threads,
             "right": right,
             "errors": [{**vars(p), "bound": p.bound, "right": p.right} for p in proofs],
-            "times": [{**t.task._asdict(), "contender": t.contender, "seconds": t.seconds, "error": t.error} for t in times],
+            "times": [
+                {**t.task._asdict(), "contender": t.contender, "seconds": t.seconds, "spread": t.spread, "error": t.error}
+                for t in times
+            ],
         }
         Path(options.json).write_text(json.dumps(figures, indent=1), encoding="utf-8")
     return 0 if right else 1
