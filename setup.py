@@ -1,4 +1,4 @@
-"""The compiled part of rnnfast: four Cython modules; csrc is linked into the first alone. Metadata is in pyproject.toml.
+"""The compiled part of rnnfast: Cython modules; csrc is linked into _core alone. Metadata is in pyproject.toml.
 
 No -march=native and no -ffast-math: each ISA is compiled by target attributes inside its own header and chosen at run time.
 RNNFAST_CFLAGS and RNNFAST_LDFLAGS add flags (tests/sanitize.sh uses them).
@@ -19,6 +19,9 @@ if sys.platform == "linux" and "RNNFAST_LDFLAGS" not in os.environ:
     LDFLAGS.append("-s")  # no symbols in the wheel
 
 
+MODULES = ("_forward", "_backward", "_layer", "_step")
+
+
 def extension(name: str, sources: list[str]) -> Extension:
     return Extension(
         name,
@@ -35,9 +38,7 @@ setup(
     ext_modules=cythonize(
         [
             extension("rnnfast._core", ["src/rnnfast/_core.pyx", *sorted(glob("csrc/**/*.c", recursive=True))]),
-            extension("rnnfast._loops", ["src/rnnfast/_loops.pyx"]),
-            extension("rnnfast._layer", ["src/rnnfast/_layer.pyx"]),
-            extension("rnnfast._step", ["src/rnnfast/_step.pyx"]),
+            *(extension(f"rnnfast.{name}", [f"src/rnnfast/{name}.pyx"]) for name in MODULES),
         ],
         include_path=["src"],
     )

@@ -79,3 +79,42 @@ def as_tuple(state):
 
 def as_argument(parts):
     return tuple(parts) if len(parts) > 1 else parts[0]
+
+
+# ---- small layers and random arguments for them
+CELL_NAMES = list(CELLS)
+VARIANTS = [(cell.name, option) for cell in CELLS.values() for option in cell.variants()]
+
+
+def small(cell, dtype=np.float32, I=5, H=19, **arguments):
+    """A layer of odd sizes."""
+    return make(cell, input_size=I, hidden_size=H, dtype=dtype, **arguments)
+
+
+def draw(*shape, seed=0, dtype=np.float32):
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+def states(net, B, seed=5):
+    count = net.num_layers * (2 if net.bidirectional else 1)
+    parts = [draw(count, B, net.hidden_size, seed=seed + i, dtype=net.dtype) for i in range(len(net.cell.states))]
+    return as_argument(parts)
+
+
+def same(a, b):
+    """Bit for bit, through tuples, gradients and mappings."""
+    if isinstance(a, tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    if hasattr(a, "params"):
+        return same((a.x, a.state, *a.params.values()), (b.x, b.state, *b.params.values()))
+    return np.array_equal(a, b, equal_nan=True)
+
+
+def train(net, x, state=None, **arguments):
+    y, final, tape = net.record(x, state, **arguments)
+    dy = draw(*y.shape, seed=9, dtype=net.dtype)
+    return y, final, tape.backward(dy, states(net, y.shape[1], seed=11))
+
+
+def tuple_map(f, value):
+    return tuple(map(f, value)) if isinstance(value, tuple) else f(value)

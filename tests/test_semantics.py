@@ -1,4 +1,4 @@
-"""Every sentence of the semantics: lengths, dtypes, memory, and the same bits however a result is computed."""
+"""Every sentence of the semantics: lengths, dtypes, memory, floating point, objects."""
 
 import copy
 import ctypes
@@ -9,133 +9,11 @@ import tracemalloc
 import numpy as np
 import pytest
 import stacks
+from stacks import CELL_NAMES, VARIANTS, draw, same, states, train, tuple_map
+from stacks import small as make
 
 import rnnfast
 from rnnfast import reference
-from rnnfast.cells import CELLS
-
-CELL_NAMES = list(CELLS)
-VARIANTS = [(cell.name, option) for cell in CELLS.values() for option in cell.variants()]
-
-
-def make(cell, dtype=np.float32, I=5, H=19, **arguments):
-    return stacks.make(cell, input_size=I, hidden_size=H, dtype=dtype, **arguments)
-
-
-def draw(*shape, seed=0, dtype=np.float32):
-    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
-
-
-def states(net, B, seed=5):
-    count = net.num_layers * (2 if net.bidirectional else 1)
-    parts = [draw(count, B, net.hidden_size, seed=seed + i, dtype=net.dtype) for i in range(len(net.cell.states))]
-    return stacks.as_argument(parts)
-
-
-def same(a, b):
-    """Bit for bit, through tuples, gradients and mappings."""
-    if isinstance(a, tuple):
-        return len(a) == len(b) and all(map(same, a, b))
-    if hasattr(a, "params"):
-        return same((a.x, a.state, *a.params.values()), (b.x, b.state, *b.params.values()))
-    return np.array_equal(a, b, equal_nan=True)
-
-
-def train(net, x, state=None, **arguments):
-    y, final, tape = net.record(x, state, **arguments)
-    dy = draw(*y.shape, seed=9, dtype=net.dtype)
-    return y, final, tape.backward(dy, states(net, y.shape[1], seed=11))
-
-
-# ---- the same bits -------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(("cell", "option"), VARIANTS)
-@pytest.mark.parametrize("ragged", [False, True], ids=["all", "ragged"])
-def test_bits_do_not_depend_on_threads(cell, option, ragged, dtype, isa, small_work_splits):
-    net = make(cell, dtype, num_layers=2, bidirectional=True, **option)
-    x, lengths = draw(9, 11, 5, dtype=dtype), np.arange(11) % 10 if ragged else None
-    results = []
-    for threads in (1, 2, 3, 5, 11, 12):
-        rnnfast.set_num_threads(threads)
-        results.append(train(net, x, states(net, 11), lengths=lengths))
-    assert all(same(result, results[0]) for result in results)
-
-
-@pytest.mark.parametrize("checkpoint_every", [1, 2, 3, 8, 100])
-@pytest.mark.parametrize("ragged", [False, True], ids=["all", "ragged"])
-@pytest.mark.parametrize(("cell", "option"), VARIANTS)
-def test_bits_do_not_depend_on_checkpoints(cell, option, ragged, checkpoint_every, small_work_splits):
-    net = make(cell, num_layers=2, bidirectional=True, **option)
-    x, lengths = draw(9, 6, 5), np.array([9, 0, 3, 9, 1, 6]) if ragged else None
-    rnnfast.set_num_threads(2)
-    assert same(
-        train(net, x, states(net, 6), lengths=lengths),
-        train(net, x, states(net, 6), lengths=lengths, checkpoint_every=checkpoint_every),
-    )
-
-
-@pytest.mark.parametrize(("cell", "option"), VARIANTS)
-def test_a_row_alone_and_in_any_batch(cell, option, dtype, isa):
-    net = make(cell, dtype, I=33, H=37, **option)
-    x, state = draw(6, 30, 33, dtype=dtype), states(net, 30)
-    y, final, tape = net.record(x, state)
-    dy = draw(6, 30, 37, seed=2, dtype=dtype)
-    g = tape.backward(dy)
-    for rows in ([0], [7], [29], [3, 4], list(range(5, 18))):
-        part = stacks.as_argument([a[:, rows] for a in stacks.as_tuple(state)])
-        y2, final2, tape2 = net.record(x[:, rows], part)
-        g2 = tape2.backward(dy[:, rows])
-        assert same(y2, y[:, rows]) and same(g2.x, g.x[:, rows])
-        for a, b in ((final2, final), (g2.state, g.state)):
-            assert same(stacks.as_tuple(a), tuple(v[:, rows] for v in stacks.as_tuple(b)))
-
-
-@pytest.mark.parametrize(("cell", "option"), VARIANTS)
-def test_call_freeze_record_and_step_agree(cell, option, dtype, isa):
-    net = make(cell, dtype, num_layers=3, **option)
-    x, state = draw(7, 4, 5, dtype=dtype), states(net, 4)
-    expected = net(x, state)
-    fast = net.freeze()
-    assert same(fast(x, state), expected)
-    assert same(net.record(x, state)[:2], expected)
-    ys, now = [], state
-    for x_t in x:
-        y_t, now = fast.step(x_t, now)
-        ys.append(y_t)
-    assert same((np.stack(ys), now), expected)
-    out_y = np.empty((4, 19), dtype)
-    now = stacks.as_argument([a.copy() for a in stacks.as_tuple(state)])  # one state array for the whole stream
-    for t, x_t in enumerate(x):
-        got_y, got_state = fast.step(x_t, now, out=(out_y, now))
-        assert got_y is out_y and all(a is b for a, b in zip(stacks.as_tuple(got_state), stacks.as_tuple(now), strict=True))
-        assert same(out_y, expected[0][t])
-    assert same(now, expected[1])
-
-
-@pytest.mark.parametrize("cell", CELL_NAMES)
-def test_chunks_of_a_sequence_agree_with_the_whole(cell, dtype, isa):
-    """Also where the projection goes in several chunks of time: T * B rows of 4 H values are more than half a megabyte."""
-    net = make(cell, dtype, I=3, H=64)
-    x = draw(1500, 2, 3, dtype=dtype)
-    y, final = net(x)
-    parts, state = [], None
-    for piece in np.split(x, [1, 700, 701, 1400]):
-        part, state = net(piece, state)
-        parts.append(part)
-    assert same((np.concatenate(parts), state), (y, final))
-
-
-@pytest.mark.parametrize("cell", CELL_NAMES)
-def test_calls_repeat(cell):
-    net = make(cell, bidirectional=True)
-    x = draw(8, 3, 5)
-    assert same(train(net, x), train(net, x))
-
-
-@pytest.mark.parametrize("cell", CELL_NAMES)
-def test_equal_lengths_are_the_whole_batch(cell):
-    net = make(cell, bidirectional=True)
-    x = draw(8, 3, 5)
-    assert same(train(net, x), train(net, x, lengths=[8, 8, 8]))
 
 
 # ---- lengths -------------------------------------------------------------------------------------------------------------
@@ -228,10 +106,6 @@ def test_unbatched(cell):
     y_t, state_t = one.step(x[0])
     assert y_t.shape == (19,) and stacks.as_tuple(state_t)[0].shape == (2, 19)
     assert same(one.step(x[0], state_t)[0], one.step(x[:1], tuple_map(lambda a: a[:, None], state_t))[0][0])
-
-
-def tuple_map(f, value):
-    return tuple(map(f, value)) if isinstance(value, tuple) else f(value)
 
 
 @pytest.mark.parametrize("cell", CELL_NAMES)

@@ -35,25 +35,9 @@ RF_INLINE __m256i v_mask(int n) { return _mm256_loadu_si256((const __m256i *)(rf
 #define v_shift_exponent(a) _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(a), 52))
 #endif
 
-RF_INLINE V v_load(const T *p) { return RF_OP(loadu)(p); }
-RF_INLINE void v_store(T *p, V v) { RF_OP(storeu)(p, v); }
 RF_INLINE V v_load_n(const T *p, int n) { return RF_OP(maskload)(p, v_mask(n)); }
 RF_INLINE void v_store_n(T *p, V v, int n) { RF_OP(maskstore)(p, v_mask(n), v); }
-RF_INLINE V v_set1(T x) { return RF_OP(set1)(x); }
-RF_INLINE V v_add(V a, V b) { return RF_OP(add)(a, b); }
-RF_INLINE V v_sub(V a, V b) { return RF_OP(sub)(a, b); }
-RF_INLINE V v_mul(V a, V b) { return RF_OP(mul)(a, b); }
-RF_INLINE V v_div(V a, V b) { return RF_OP(div)(a, b); }
-RF_INLINE V v_fma(V a, V b, V c) { return RF_OP(fmadd)(a, b, c); }
-RF_INLINE V v_fnma(V a, V b, V c) { return RF_OP(fnmadd)(a, b, c); }
-RF_INLINE V v_min(V a, V b) { return RF_OP(min)(a, b); } /* the instruction returns b when either is NaN */
-RF_INLINE V v_max(V a, V b) { return RF_OP(max)(a, b); }
-RF_INLINE V v_abs(V a) { return RF_OP(andnot)(v_set1((T)-0.0), a); }
-RF_INLINE V v_copysign(V magnitude, V sign)
-{
-    const V minus = v_set1((T)-0.0);
-    return RF_OP(or)(RF_OP(andnot)(minus, magnitude), RF_OP(and)(minus, sign));
-}
+#include "x86.h"
 RF_INLINE V v_where_neg(V x, V a, V b) { return RF_OP(blendv)(b, a, RF_OP(cmp)(x, RF_OP(setzero)(), _CMP_LT_OQ)); }
 RF_INLINE V v_where_pos(V x, V a) { return RF_OP(andnot)(RF_OP(cmp)(x, RF_OP(setzero)(), _CMP_LE_OQ), a); }
 #define v_pin(v) __asm__("" : "+x"(v))

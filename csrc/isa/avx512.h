@@ -33,26 +33,10 @@ typedef __mmask8 rf_mask;
 #endif
 
 RF_INLINE rf_mask v_mask(int n) { return (rf_mask)((1u << n) - 1u); }
-RF_INLINE V v_load(const T *p) { return RF_OP(loadu)(p); }
-RF_INLINE void v_store(T *p, V v) { RF_OP(storeu)(p, v); }
 RF_INLINE V v_load_n(const T *p, int n) { return RF_OP(maskz_loadu)(v_mask(n), p); }
 RF_INLINE void v_store_n(T *p, V v, int n) { RF_OP(mask_storeu)(p, v_mask(n), v); }
-RF_INLINE V v_set1(T x) { return RF_OP(set1)(x); }
+#include "x86.h"
 RF_INLINE V v_splat(const T *p) { return RF_OP(set1)(*p); }
-RF_INLINE V v_add(V a, V b) { return RF_OP(add)(a, b); }
-RF_INLINE V v_sub(V a, V b) { return RF_OP(sub)(a, b); }
-RF_INLINE V v_mul(V a, V b) { return RF_OP(mul)(a, b); }
-RF_INLINE V v_div(V a, V b) { return RF_OP(div)(a, b); }
-RF_INLINE V v_fma(V a, V b, V c) { return RF_OP(fmadd)(a, b, c); }
-RF_INLINE V v_fnma(V a, V b, V c) { return RF_OP(fnmadd)(a, b, c); }
-RF_INLINE V v_min(V a, V b) { return RF_OP(min)(a, b); } /* the instruction returns b when either is NaN */
-RF_INLINE V v_max(V a, V b) { return RF_OP(max)(a, b); }
-RF_INLINE V v_abs(V a) { return RF_OP(andnot)(v_set1((T)-0.0), a); }
-RF_INLINE V v_copysign(V magnitude, V sign)
-{
-    const V minus = v_set1((T)-0.0);
-    return RF_OP(or)(RF_OP(andnot)(minus, magnitude), RF_OP(and)(minus, sign));
-}
 RF_INLINE V v_where_neg(V x, V a, V b) { return RF_OP(mask_blend)(RF_CMP_MASK(x, RF_OP(setzero)(), _CMP_LT_OQ), b, a); }
 RF_INLINE V v_where_pos(V x, V a) { return RF_OP(maskz_mov)(RF_CMP_MASK(x, RF_OP(setzero)(), _CMP_NLE_UQ), a); }
 #define v_pin(v) __asm__("" : "+v"(v))

@@ -1,5 +1,5 @@
 # cython: language_level=3, freethreading_compatible=True, boundscheck=False, wraparound=False, cdivision=True
-"""What the C side offers to Python: the ISAs, the vector math for tests, packed weights; and to _loops: team and scratch."""
+"""What the C side offers to Python: the ISAs, the vector math for tests, packed weights; and to the other modules: team and scratch."""
 cimport cython
 cimport numpy as cnp
 from libc.string cimport memcpy, memset

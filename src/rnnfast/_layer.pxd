@@ -1,6 +1,6 @@
 """What _layer offers to other Cython modules."""
 from rnnfast._core cimport Buffer, Weights
-from rnnfast._loops cimport Job
+from rnnfast._job cimport Job
 
 
 cdef class Tape:

@@ -8,8 +8,10 @@ cimport cython
 cimport numpy as cnp
 from libc.string cimport memset
 
+from rnnfast._backward cimport backward_task
 from rnnfast._core cimport *
-from rnnfast._loops cimport *
+from rnnfast._forward cimport forward_task
+from rnnfast._job cimport *
 
 cnp.import_array()
 

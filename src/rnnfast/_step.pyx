@@ -9,8 +9,8 @@ cimport numpy as cnp
 from libc.string cimport memset
 
 from rnnfast._core cimport *
+from rnnfast._job cimport Job
 from rnnfast._layer cimport *
-from rnnfast._loops cimport Job
 
 cnp.import_array()
 

@@ -1,6 +1,6 @@
-/* fpenv.c: flush subnormals to zero and round to nearest while a call computes, then restore the caller's state.
+/* isa/fpenv.c: flush subnormals to zero and round to nearest while a call computes, then restore the caller's state.
  * A decaying h or c drifts into subnormals, which cost some 100 cycles an operation on many CPUs. */
-#include "rnnfast.h"
+#include "../rnnfast.h"
 
 #if defined(__x86_64__)
 #include <xmmintrin.h>

@@ -1,0 +1,7 @@
+"""What _forward offers to other Cython modules."""
+from rnnfast._job cimport Job
+
+
+cdef void begin_rows(Job *j, int thread) noexcept nogil
+cdef void forward_window(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int threads) noexcept nogil
+cdef void forward_task(void *arg, int thread, int threads) noexcept nogil

@@ -1,0 +1,148 @@
+"""The data the timestep loops work on: one layer in one direction. Letters: T B I H as everywhere, S steps of work,
+R stored rows (T*B, or the sum of lengths). A step s runs from 0 to S-1 in the order of processing; its time t is s, or
+counts back from each sample's end for reverse. Addresses are bytes, so float32 and float64 share every line."""
+from rnnfast._core cimport barrier, panels, rf_cell, rf_kernels, rf_product
+
+
+cdef struct View:
+    # rows of a (T, B, n) array with contiguous last axis: row (t, b) is at data + t*step + b*row
+    char *data
+    Py_ssize_t step, row
+
+
+cdef struct Order:
+    # which rows are at work at which step. Dense: rows are samples, stored by time. Ragged: rows are samples sorted by
+    # falling length, so that those at work are a prefix, stored step after step.
+    Py_ssize_t T, B, S
+    bint reverse, ragged
+    const Py_ssize_t *sample    # (B,) row -> sample
+    const Py_ssize_t *length    # (B,) of each row
+    const Py_ssize_t *active    # (S+1,) rows at work at step s
+    const Py_ssize_t *first     # (S+1,) stored row of (s, row 0)
+
+
+cdef struct Job:
+    Order order
+    const rf_cell *cell
+    const rf_kernels *kernels
+    int index                   # of the cell in the kernel tables
+    Py_ssize_t inputs, hidden, size   # I, H (I is a macro of complex.h), bytes of an element
+    const char *ih
+    const char *bias_x
+    const char *bias_h
+    const char *hh[2]
+    const char *back_ih
+    const char *back_hh[2]
+    View x, y, dy, dx
+    char *h0                    # (B, H) by sample, each
+    char *c0
+    char *h_n
+    char *c_n
+    Py_ssize_t chunk            # steps that are projected at a time
+    bint save                   # forward leaves slots and cells as backward needs them
+    bint h_in_y                 # y is where h lives; else in h_rows, turn by turn
+    bint quiet                  # recomputing: y and final states are not written again
+    char *slots                 # (rows of a window or R, slots*H)
+    Py_ssize_t slots_row        # stored row that slots begins with
+    char *cells                 # (as slots, H) saved c
+    char *h_rows[2]             # (B, H) by row, each
+    char *c_rows
+    char *h0_rows
+    char *c0_rows
+    char *x_rows                # gathered rows of x or of dx
+    char *c_marks               # (windows, B, H) c before each window
+    Py_ssize_t every            # steps between marks, 0 = none
+    # backward only
+    const char *dh_n            # (B, H) by sample, or NULL = zeros
+    const char *dc_n
+    char *dh0
+    char *dc0
+    char *d_weight[2]           # (G*H, I) and (G*H, H)
+    char *d_bias[2]             # (G*H) each, or NULL
+    char *carry                 # (B, H) by row, each
+    char *dc
+    char *dy_rows
+    char *hp_rows
+    char *edge                  # (B, slots*H) gradients of the first step of the window just done
+    char *pack                  # threads times pack_bytes
+    size_t pack_bytes
+    const Py_ssize_t *cut       # (threads+1) thread i has rows cut[i] .. cut[i+1]
+    bint by_units               # steps: each thread all rows and its share of the units, a barrier a phase; else its rows
+
+
+cdef enum:
+    CHUNK_BYTES = 524288   # slots projected at a time: stay in L2 until the steps have used them
+    GRADIENT_ROWS = 256    # rows of one block of a weight gradient's product
+    M_BLOCKS = 16          # tiles of rows of that product packed at a time
+    ROWS_AT_ONCE = 256     # rows of dx computed at a time where they must be scattered
+
+
+# ---- where things are ----------------------------------------------------------------------------------------------------
+cdef inline Py_ssize_t rows_at(const Order *o, Py_ssize_t s) noexcept nogil:
+    """Rows at work at step s; 0 at s = S."""
+    if o.ragged:
+        return o.active[s]
+    return o.B if s < o.S else 0
+
+cdef inline Py_ssize_t time_of(const Order *o, Py_ssize_t s, Py_ssize_t row) noexcept nogil:
+    if not o.reverse:
+        return s
+    return (o.length[row] if o.ragged else o.T) - 1 - s
+
+cdef inline Py_ssize_t sample_of(const Order *o, Py_ssize_t row) noexcept nogil:
+    return o.sample[row] if o.ragged else row
+
+cdef inline Py_ssize_t stored(const Order *o, Py_ssize_t s) noexcept nogil:
+    """Stored row of (s, row 0)."""
+    return o.first[s] if o.ragged else time_of(o, s, 0) * o.B
+
+cdef inline void window_rows(const Order *o, Py_ssize_t s0, Py_ssize_t s1, Py_ssize_t *begin, Py_ssize_t *end) noexcept nogil:
+    """Stored rows of steps s0 .. s1, s0 < s1."""
+    if o.ragged:
+        begin[0], end[0] = o.first[s0], o.first[s1]
+    else:
+        begin[0] = stored(o, s1 - 1 if o.reverse else s0)
+        end[0] = begin[0] + (s1 - s0) * o.B
+
+cdef inline char *at(const View *v, const Order *o, Py_ssize_t s, Py_ssize_t row) noexcept nogil:
+    """Address of the row of a (T, B, n) array that (s, row) reads or writes."""
+    return v.data + time_of(o, s, row) * v.step + sample_of(o, row) * v.row
+
+cdef inline char *slot_at(const Job *j, Py_ssize_t s, Py_ssize_t row, Py_ssize_t slot) noexcept nogil:
+    return j.slots + ((stored(&j.order, s) + row - j.slots_row) * j.cell.slots + slot) * j.hidden * j.size
+
+cdef inline char *cell_at(const Job *j, Py_ssize_t s, Py_ssize_t row) noexcept nogil:
+    return j.cells + (stored(&j.order, s) + row - j.slots_row) * j.hidden * j.size
+
+cdef inline bint in_line(const View *v, const Order *o) noexcept nogil:
+    """Stored rows are equally far apart in the array: a product can use it in place."""
+    return not o.ragged and (o.B == 1 or o.T == 1 or v.step == o.B * v.row)
+
+cdef inline Py_ssize_t line_step(const View *v, const Order *o) noexcept nogil:
+    return v.step if o.B == 1 else v.row
+
+cdef inline char *row_address(const View *v, const Order *o, Py_ssize_t stored_row, Py_ssize_t *hint) noexcept nogil:
+    """Address of a stored row in a (T, B, n) array. hint: a step at or before the row's; moves on."""
+    if not o.ragged:
+        return v.data + (stored_row // o.B) * v.step + (stored_row % o.B) * v.row
+    while o.first[hint[0] + 1] <= stored_row:
+        hint[0] += 1
+    return at(v, o, hint[0], stored_row - o.first[hint[0]])
+
+
+# ---- who does what -------------------------------------------------------------------------------------------------------
+cdef inline void own_rows(const Job *j, int thread, Py_ssize_t limit, Py_ssize_t *first, Py_ssize_t *last) noexcept nogil:
+    """Rows below limit that a thread computes in a step."""
+    first[0] = 0 if j.by_units else j.cut[thread]
+    last[0] = limit if j.by_units else min(j.cut[thread + 1], limit)
+
+cdef inline void own_panels(const Job *j, rf_product *p, int gates, int thread, int threads) noexcept nogil:
+    """Sets the panels that a thread computes in a phase."""
+    cdef Py_ssize_t count = panels(j.kernels, j.hidden, gates)
+    p.panel0 = count * thread // threads if j.by_units else 0
+    p.panel1 = count * (thread + 1) // threads if j.by_units else count
+
+cdef inline void step_barrier(const Job *j, int threads) noexcept nogil:
+    """Between phases and steps: where units are split, each needs what the others wrote."""
+    if j.by_units:
+        barrier(threads)
