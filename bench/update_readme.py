@@ -14,7 +14,7 @@ from typing import Any
 
 from rnnfast.cells import CELLS
 from rnnfast.proof.contenders import CONTENDERS
-from rnnfast.proof.report import title
+from rnnfast.proof.report import UNSTEADY, title
 from rnnfast.shapes import BY_NAME
 
 README = Path(__file__).parent.parent / "README.md"
@@ -42,16 +42,20 @@ def machine(figures: dict[str, Any]) -> str:
 
 def speed(figures: dict[str, Any]) -> str:
     names = [name for name in figures["peers"] if name != "rnnfast"]
-    found: dict[tuple[str, str, bool], dict[str, float | None]] = {}
+    found: dict[tuple[str, str, bool], dict[str, dict[str, Any]]] = {}
     for row in figures["times"]:
-        found.setdefault((row["shape"], row["cell"], row["training"]), {})[row["contender"]] = row["seconds"]
+        found.setdefault((row["shape"], row["cell"], row["training"]), {})[row["contender"]] = row
+
+    def mark(row: dict[str, Any]) -> str:
+        return "~" if row["spread"] > UNSTEADY else ""
+
     rows = []
-    for (shape, cell, training), times in found.items():
-        s, own = BY_NAME[shape], times["rnnfast"]
-        assert own is not None
-        ratios = ["-" if times[n] is None else f"{times[n] / own:.1f}" for n in names]  # type: ignore[operator]
+    for (shape, cell, training), of in found.items():
+        s, own = BY_NAME[shape], of["rnnfast"]
         sizes = f"{shape} ({s.I}, {s.H}, {s.B}, {s.T})"
-        rows.append([sizes, cell, "training" if training else "forward", f"{own * 1e3:.3f}", *ratios])
+        ratios = ["-" if of[n]["seconds"] is None else f"{mark(of[n])}{of[n]['seconds'] / own['seconds']:.1f}" for n in names]
+        milliseconds = f"{mark(own)}{own['seconds'] * 1e3:.3f}"
+        rows.append([sizes, cell, "training" if training else "forward", milliseconds, *ratios])
     head = ["shape (I, H, B, T)", "cell", "pass", "rnnfast, ms", *(f"{CONTENDERS[n].title} / rnnfast" for n in names)]
     return f"{machine(figures)}\n\n{table(head, rows)}"
 
