@@ -66,6 +66,17 @@ def exact(name: str, value: Any, shape: tuple[int, ...], meaning: str, dtype: Fl
     return np.require(array, requirements=["C", "A"])
 
 
+def gradient_of_y(dy: Any, shape: tuple[int, ...], dtype: FloatDType) -> Array | None:
+    """dy of a backward call, as the kernels need it; None stays None."""
+    if dy is None:
+        return None
+    array = float_array("dy", dy)
+    if array.shape != shape:
+        raise wrong_shape("dy", shape, "as y", array.shape)
+    same_dtype("dy", array, dtype, "y")
+    return rows_contiguous(array)
+
+
 def rows_contiguous(array: Array) -> Array:
     """Itself if its last axis is contiguous and its strides are whole elements, as the kernels need; else a copy."""
     size = array.itemsize

@@ -56,12 +56,8 @@ class StackTape:
         """
         stack, unbatched = self._stack, self._inputs.unbatched
         need_x = checks.flag("need_x", need_x)
+        dy = checks.gradient_of_y(dy, self._y_shape, stack.dtype)
         if dy is not None:
-            dy = checks.float_array("dy", dy)
-            if dy.shape != self._y_shape:
-                raise checks.wrong_shape("dy", self._y_shape, "as y", dy.shape)
-            checks.same_dtype("dy", dy, stack.dtype, "y")
-            dy = checks.rows_contiguous(dy)
             dy = dy[:, None] if unbatched else dy.swapaxes(0, 1) if stack.batch_first else dy
         B = self._inputs.x.shape[1]
         last = stack._state("dstate", dstate, B, unbatched)

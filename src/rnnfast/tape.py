@@ -92,13 +92,8 @@ class Tape:
         _, B, _ = x.shape
         hidden = self._y_shape[-1]
         need_x = checks.flag("need_x", need_x)
+        dy = checks.gradient_of_y(dy, self._y_shape, dtype)
         if dy is not None:
-            meaning = "time, hidden" if self._unbatched else "time, batch, hidden"
-            dy = checks.float_array("dy", dy)
-            if dy.shape != self._y_shape:
-                raise checks.wrong_shape("dy", self._y_shape, f"{meaning}, as y", dy.shape)
-            checks.same_dtype("dy", dy, dtype, "x")
-            dy = checks.rows_contiguous(dy)
             dy = dy[:, None] if self._unbatched else dy
         shape, meaning = ((hidden,), "hidden") if self._unbatched else ((B, hidden), "batch, hidden")
         parts = checks.state("dstate", dstate, self._cell.states, shape, meaning, dtype)
