@@ -50,31 +50,39 @@ RF_INLINE void tile_product(const int mr, const int pn, const int nv, const int 
     RF_UNROLL for (int i = 0; i < mr * pn * nv; ++i) out[i] = acc[i];
 }
 
-/* Tile shapes of one nv: rows MR, 8, 4, 2, 1 as far as they are below MR, and one row of PN panels. A sweep takes each
- * shape while enough rows are left. */
-typedef struct tile_shape {
-    int rows, panels;
-    void (*run)(const rf_product *, const T *a, const T *w, V *acc, int resume);
-} tile_shape;
+/* Tile shapes of one nv: 1 .. MR rows of one panel; and one row of 1 .. PN panels, which gives a single row enough independent
+ * accumulators. RF_UPTO_n(X, ...) is X(1, ...) .. X(n, ...), n a literal of the ISA header. */
+#define RF_UPTO_1(X, ...) X(1, __VA_ARGS__)
+#define RF_UPTO_2(X, ...) RF_UPTO_1(X, __VA_ARGS__) X(2, __VA_ARGS__)
+#define RF_UPTO_3(X, ...) RF_UPTO_2(X, __VA_ARGS__) X(3, __VA_ARGS__)
+#define RF_UPTO_4(X, ...) RF_UPTO_3(X, __VA_ARGS__) X(4, __VA_ARGS__)
+#define RF_UPTO_6(X, ...) RF_UPTO_4(X, __VA_ARGS__) X(5, __VA_ARGS__) X(6, __VA_ARGS__)
+#define RF_UPTO_8(X, ...) RF_UPTO_6(X, __VA_ARGS__) X(7, __VA_ARGS__) X(8, __VA_ARGS__)
+#define RF_UPTO_12(X, ...) RF_UPTO_8(X, __VA_ARGS__) X(9, __VA_ARGS__) X(10, __VA_ARGS__) X(11, __VA_ARGS__) X(12, __VA_ARGS__)
+#define RF_PASTE(a, b) a##b
+#define RF_UPTO(n) RF_PASTE(RF_UPTO_, n)
 
-enum { RF_SHAPE_COUNT = 6 };
-#define RF_SIZE_B(MR) ((MR) > 8 ? 8 : (MR) > 4 ? 4 : 2)
-#define RF_SIZE_C(MR) ((MR) > 8 ? 4 : 2)
-#define RF_TILE(NAME, ROWS, PANELS, NV, PACKED_A)                                                                \
+typedef void (*tile_fn)(const rf_product *, const T *a, const T *w, V *acc, int resume);
+typedef struct tile_shapes {
+    int nv, mr, pn;
+    const tile_fn *rows, *wide;   /* rows[r - 1]: r rows of a panel; wide[n - 1]: one row of n panels */
+} tile_shapes;
+
+#define RF_TILE_FN(NAME, ROWS, PANELS, NV, PACKED_A)                                                             \
     static void NAME(const rf_product *p, const T *a, const T *w, V *acc, int resume)                            \
     {                                                                                                            \
         tile_product(ROWS, PANELS, NV, PACKED_A, p, a, w, acc, resume);                                          \
     }
+#define RF_ROW_TILE(R, NAME, NV, PACKED_A) RF_TILE_FN(NAME##_##R##x1, R, 1, NV, PACKED_A)
+#define RF_WIDE_TILE(N, NAME, NV, PACKED_A) RF_TILE_FN(NAME##_wide_##N, 1, N, NV, PACKED_A)
+#define RF_ROW_TILE_NAME(R, NAME) NAME##_##R##x1,
+#define RF_WIDE_TILE_NAME(N, NAME) NAME##_wide_##N,
 #define RF_SHAPES(NAME, MR, PN, NV, PACKED_A)                                                                    \
-    RF_TILE(NAME##_a, MR, 1, NV, PACKED_A)                                                                       \
-    RF_TILE(NAME##_b, RF_SIZE_B(MR), 1, NV, PACKED_A)                                                            \
-    RF_TILE(NAME##_c, RF_SIZE_C(MR), 1, NV, PACKED_A)                                                            \
-    RF_TILE(NAME##_2, 2, 1, NV, PACKED_A)                                                                        \
-    RF_TILE(NAME##_1, 1, 1, NV, PACKED_A)                                                                        \
-    RF_TILE(NAME##_1_wide, 1, PN, NV, PACKED_A)                                                                  \
-    static const tile_shape NAME[RF_SHAPE_COUNT] = {                                                             \
-        {MR, 1, NAME##_a}, {RF_SIZE_B(MR), 1, NAME##_b}, {RF_SIZE_C(MR), 1, NAME##_c}, {2, 1, NAME##_2},         \
-        {1, 1, NAME##_1}, {1, PN, NAME##_1_wide}};
+    RF_UPTO(MR)(RF_ROW_TILE, NAME, NV, PACKED_A)                                                                 \
+    RF_UPTO(PN)(RF_WIDE_TILE, NAME, NV, PACKED_A)                                                                \
+    static const tile_fn NAME##_rows[] = {RF_UPTO(MR)(RF_ROW_TILE_NAME, NAME)};                                  \
+    static const tile_fn NAME##_wide[] = {RF_UPTO(PN)(RF_WIDE_TILE_NAME, NAME)};                                 \
+    static const tile_shapes NAME = {NV, MR, PN, NAME##_rows, NAME##_wide};
 
 RF_SHAPES(tiles_4, MR4, PN4, 4, 0)
 RF_SHAPES(tiles_3, MR3, PN3, 3, 0)
@@ -84,25 +92,42 @@ RF_SHAPES(tiles_2_packed, MR2, 1, 2, 1)
 /* What happens to a tile's accumulators: rows m .. m+rows, panels q .. q+panels. */
 typedef void (*tile_hook)(const void *args, ptrdiff_t m, int rows, ptrdiff_t q, int panels, V *acc);
 
-/* Covers all rows and panels of p: [begin fills acc, else 0] -> product -> finish. args goes to the hooks. */
-static void sweep(const rf_product *p, const tile_shape *shapes, int nv, tile_hook begin, tile_hook finish, const void *args)
+/* Covers all rows and panels of p: [begin fills acc, else 0] -> product -> finish. args goes to the hooks.
+ * Rows go in blocks whose accumulators wait in acc while k goes in blocks of one piece of a panel: that piece then comes
+ * from L1 for all tiles of the block but the first. Tiles of a block are as equal as can be: none starves for rows. */
+enum { RF_BLOCK_VECTORS = 384, RF_L1_PANEL = 28672 };
+
+static void sweep(const rf_product *p, const tile_shapes *shapes, tile_hook begin, tile_hook finish, const void *args)
 {
-    V acc[RF_TILE_VECTORS];
-    const tile_shape *wide = shapes + RF_SHAPE_COUNT - 1;
-    ptrdiff_t left = p->panel1 - p->panel0;
-    while (left > 0) {
-        const int single = p->rows == 1 && left >= wide->panels;
-        const tile_shape *shape = single ? wide : shapes;
-        const ptrdiff_t q = p->descending ? p->panel0 + left - shape->panels : p->panel1 - left;
-        const T *w = (const T *)p->w + q * p->k_panel * nv * LANES;
-        for (ptrdiff_t m = 0; m < p->rows; ++shape)
-            for (; p->rows - m >= shape->rows; m += shape->rows) {
-                const ptrdiff_t at = p->packed_a ? m / MR2 * MR2 * p->k + m % MR2 : m * p->lda;
-                if (begin) begin(args, m, shape->rows, q, shape->panels, acc);
-                shape->run(p, (const T *)p->a + at, w, acc, begin != NULL);
-                finish(args, m, shape->rows, q, shape->panels, acc);
-            }
-        left -= single ? wide->panels : 1;
+    V acc[RF_BLOCK_VECTORS];
+    const int nv = shapes->nv, most = RF_BLOCK_VECTORS / nv / shapes->mr * shapes->mr;
+    const ptrdiff_t deep = RF_L1_PANEL / (nv * LANES * (int)sizeof(T));
+    for (ptrdiff_t m0 = 0; m0 < p->rows; m0 += most) {
+        const int rows = p->rows - m0 < most ? (int)(p->rows - m0) : most;
+        const int tiles = (rows + shapes->mr - 1) / shapes->mr;
+        ptrdiff_t left = p->panel1 - p->panel0;
+        while (left > 0) {
+            const int panels = rows > 1 ? 1 : left < shapes->pn ? (int)left : shapes->pn;
+            const ptrdiff_t q = p->descending ? p->panel0 + left - panels : p->panel1 - left;
+            const T *w = (const T *)p->w + q * p->k_panel * nv * LANES;
+            if (begin) begin(args, m0, rows, q, panels, acc);
+            rf_product part = *p;
+            ptrdiff_t k = 0;
+            do {
+                part.k = tiles > 1 && p->k - k > deep ? deep : p->k - k;
+                int r = 0;
+                for (int i = 0; i < tiles; ++i) {
+                    const int n = p->packed_a ? (rows - r < shapes->mr ? rows - r : shapes->mr) : (rows - r) / (tiles - i);
+                    const ptrdiff_t at = p->packed_a ? (m0 + r) * p->k + k * shapes->mr : (m0 + r) * p->lda + k;
+                    const tile_fn run = rows == 1 ? shapes->wide[panels - 1] : shapes->rows[n - 1];
+                    run(&part, (const T *)p->a + at, w + k * nv * LANES, acc + r * panels * nv, begin != NULL || k > 0);
+                    r += n;
+                }
+                k += part.k;
+            } while (k < p->k);
+            finish(args, m0, rows, q, panels, acc);
+            left -= panels;
+        }
     }
 }
 
@@ -128,6 +153,5 @@ RF_INLINE void put(T *p, V v, const span s) { if (s.full) v_store(p, v); else v_
     RF_HOOK(NAME##_finish, rf_step, GATES)                                                                       \
     static void NAME(const rf_step *s)                                                                           \
     {                                                                                                            \
-        sweep(&s->p, (GATES) == 4 ? tiles_4 : (GATES) == 3 ? tiles_3 : tiles_2,                                  \
-              (GATES) == 1 ? 2 : (GATES), NULL, NAME##_finish, s);                                               \
+        sweep(&s->p, (GATES) == 4 ? &tiles_4 : (GATES) == 3 ? &tiles_3 : &tiles_2, NULL, NAME##_finish, s);      \
     }
