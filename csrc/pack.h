@@ -24,22 +24,25 @@ static void pack_gates(void *out, const void *const *rows, ptrdiff_t hidden, ptr
 }
 
 /* rows: k_len pointers to rows of `cols` elements -> panels of `panel` columns; 0 past cols. Rows go in blocks of 16: a
- * panel's piece of each lies in another page, and all rows of a large weight at once would miss the TLB at every piece. */
+ * panel's piece of each lies in another page, and all rows of a large weight at once would miss the TLB at every piece.
+ * Whole vectors are copied where what they spill over the panel's edge is written again by the row after. */
 static void pack_rows(void *out, const void *const *rows, ptrdiff_t k_len, ptrdiff_t cols, int panel)
 {
     enum { ROWS = 16 };
+    const int spill = (panel + LANES - 1) / LANES * LANES;
     for (ptrdiff_t k0 = 0; k0 < k_len; k0 += ROWS) {
         const ptrdiff_t k1 = k0 + ROWS < k_len ? k0 + ROWS : k_len;
         T *to = (T *)out + k0 * panel;
         for (ptrdiff_t first = 0; first < cols; first += panel, to += k_len * panel) {
+            const ptrdiff_t whole = first + spill > cols ? k0 : k1 < k_len || spill == panel ? k1 : k1 - 1;
             const int n = cols - first < panel ? (int)(cols - first) : panel;
             T *at = to;
-            for (ptrdiff_t k = k0; k < k1; ++k, at += panel) {
-                const T *from = (const T *)rows[k] + first;
-                int j = 0;
-                for (; j + LANES <= n; j += LANES) v_store(at + j, v_load(from + j));
-                for (; j < n; ++j) at[j] = from[j];
-                for (; j < panel; ++j) at[j] = 0;
+            ptrdiff_t k = k0;
+            for (; k < whole; ++k, at += panel)
+                for (int j = 0; j < panel; j += LANES) v_store(at + j, v_load((const T *)rows[k] + first + j));
+            for (; k < k1; ++k, at += panel) {
+                memcpy(at, (const T *)rows[k] + first, (size_t)n * sizeof(T));
+                for (int j = n; j < panel; ++j) at[j] = 0;
             }
         }
     }

@@ -103,7 +103,8 @@ cdef const char *source_row(Job *j, int source, Py_ssize_t s, Py_ssize_t row) no
 
 
 cdef void weight_gradient(Job *j, const rf_weight_product *w, Py_ssize_t s0, Py_ssize_t s1, int thread, int threads) noexcept nogil:
-    """d_weight, d_bias += this thread's columns of slots^T source: one running sum from step s1-1 down to s0."""
+    """d_weight, d_bias: this thread's columns of slots^T source, one running sum from step s1-1 down to s0. The last steps
+    come first and set d_weight, the others add to it."""
     cdef Order *o = &j.order
     cdef const rf_kernels *k = j.kernels
     cdef Py_ssize_t M = w.gates * j.hidden, N = j.inputs if w.source == RF_SRC_X else j.hidden, tiles = (M + k.mr - 1) // k.mr
@@ -118,7 +119,7 @@ cdef void weight_gradient(Job *j, const rf_weight_product *w, Py_ssize_t s0, Py_
         return
     g.p.cols, g.p.w, g.p.a, g.p.descending, g.p.packed_a = N, pack_right, pack_left, 0, 1
     g.p.panel0, g.p.panel1 = 0, panels(k, N, 1)
-    g.ldc, g.start = N, RF_START_C
+    g.ldc, g.start = N, RF_START_ZERO if s1 == o.S else RF_START_C
     while s >= s0:
         n = 0
         while n < GRADIENT_ROWS and s >= s0:
@@ -143,6 +144,7 @@ cdef void weight_gradient(Job *j, const rf_weight_product *w, Py_ssize_t s0, Py_
             for i in range(n):
                 left[i] = <const char *>left[i] + g.p.rows * j.size
             m += g.p.rows
+        g.start = RF_START_C
 
 
 cdef void input_gradient(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int threads) noexcept nogil:

@@ -242,7 +242,7 @@ def prepare(Tape tape, int threads):
 
 
 def backward(Tape tape, dy, dh_n, dc_n, dx, dh0, dc0, d_w_ih, d_w_hh, d_b_ih, d_b_hh):
-    """Writes dx, dh0, dc0; adds to d_w_ih, d_w_hh, d_b_ih, d_b_hh (zeros at first). The tape's slots are used up.
+    """Writes dx, dh0, dc0, d_w_ih, d_w_hh; adds to d_b_ih, d_b_hh (zeros at first). The tape's slots are used up.
 
     `prepare` was called in this thread. dy, dh_n, dc_n: None is zeros; dx: None skips it; with an order dx must hold zeros.
     """
@@ -260,6 +260,9 @@ def backward(Tape tape, dy, dh_n, dc_n, dx, dh0, dc0, d_w_ih, d_w_hh, d_b_ih, d_
     set_view(&j.dx, dx)
     j.dh_n, j.dc_n, j.dh0, j.dc0 = data(dh_n), data(dc_n), data(dh0), data(dc0)
     j.d_weight[0], j.d_weight[1], j.d_bias[0], j.d_bias[1] = data(d_w_ih), data(d_w_hh), data(d_b_ih), data(d_b_hh)
+    if stored_rows(&j.order) == 0:  # no product will write them
+        memset(j.d_weight[0], 0, cnp.PyArray_NBYTES(<cnp.ndarray>d_w_ih))
+        memset(j.d_weight[1], 0, cnp.PyArray_NBYTES(<cnp.ndarray>d_w_hh))
     with nogil:
         threads = share_out(j, tape.threads, 2, cut)
         place_backward(j, base, threads)

@@ -60,8 +60,8 @@ def prepare_backward(
     return DirectionGradients(
         x=dx,
         initial=initial,
-        w_ih=np.zeros((gates * hidden, inputs), dtype),
-        w_hh=np.zeros((gates * hidden, hidden), dtype),
+        w_ih=np.empty((gates * hidden, inputs), dtype),
+        w_hh=np.empty((gates * hidden, hidden), dtype),
         b_ih=np.zeros(gates * hidden, dtype) if has_bias else None,
         b_hh=np.zeros(gates * hidden, dtype) if has_bias else None,
     )
