@@ -1,14 +1,15 @@
 /* pack.h: weights and rows rearranged into the panels that tile.h reads. Plain loops: each weight is packed once per
  * sequence or frozen once, each row block of the gradient products once per block. */
 
-/* rows: pointers to gates*H rows of k_len elements (units of gate 0, of gate 1, ...) -> panels of LANES units with the
- * gates side by side, or of 2*LANES units when gates == 1.
- * Element (panel q, k, vector v, lane): gate v of unit q*LANES + lane, or unit (2q + v)*LANES + lane; 0 past H. */
-static void pack_gates(void *out, const void *const *rows, ptrdiff_t hidden, ptrdiff_t k_len, int gates)
+/* rows: pointers to gates*hidden rows of k_len elements (units of gate 0, of gate 1, ...) -> panels of LANES units with the
+ * gates side by side, or of 2*LANES units when gates == 1: the panels of units first .. last, first a multiple of 2*LANES.
+ * Element (panel q, k, vector v, lane): gate v of unit q*LANES + lane, or unit (2q + v)*LANES + lane; 0 past hidden. */
+static void pack_gates(void *out, const void *const *rows, ptrdiff_t first, ptrdiff_t last, ptrdiff_t hidden, ptrdiff_t k_len,
+                       int gates)
 {
     const int nv = gates == 1 ? 2 : gates, units = gates == 1 ? 2 : 1;
-    T *to = out;
-    for (ptrdiff_t first = 0; first < hidden; first += units * LANES, to += k_len * nv * LANES)
+    T *to = (T *)out + first / units * nv * k_len;
+    for (; first < last; first += units * LANES, to += k_len * nv * LANES)
         for (int v = 0; v < nv; ++v) {
             const ptrdiff_t unit = first + (gates == 1 ? v * LANES : 0), left = hidden - unit;
             const int n = left < 0 ? 0 : left < LANES ? (int)left : LANES;
@@ -23,18 +24,20 @@ static void pack_gates(void *out, const void *const *rows, ptrdiff_t hidden, ptr
         }
 }
 
-/* rows: k_len pointers to rows of `cols` elements -> panels of `panel` columns; 0 past cols. Rows go in blocks of 16: a
+/* rows: k_len pointers to rows of `cols` elements -> panels of `panel` columns; 0 past cols. This call packs the rows
+ * first_row .. last_row; the last of them is written exactly, so that others may pack what follows. Rows go in blocks of 16: a
  * panel's piece of each lies in another page, and all rows of a large weight at once would miss the TLB at every piece.
  * Whole vectors are copied where what they spill over the panel's edge is written again by the row after. */
-static void pack_rows(void *out, const void *const *rows, ptrdiff_t k_len, ptrdiff_t cols, int panel)
+static void pack_rows(void *out, const void *const *rows, ptrdiff_t first_row, ptrdiff_t last_row, ptrdiff_t k_len,
+                      ptrdiff_t cols, int panel)
 {
     enum { ROWS = 16 };
     const int spill = (panel + LANES - 1) / LANES * LANES;
-    for (ptrdiff_t k0 = 0; k0 < k_len; k0 += ROWS) {
-        const ptrdiff_t k1 = k0 + ROWS < k_len ? k0 + ROWS : k_len;
+    for (ptrdiff_t k0 = first_row; k0 < last_row; k0 += ROWS) {
+        const ptrdiff_t k1 = k0 + ROWS < last_row ? k0 + ROWS : last_row;
         T *to = (T *)out + k0 * panel;
         for (ptrdiff_t first = 0; first < cols; first += panel, to += k_len * panel) {
-            const ptrdiff_t whole = first + spill > cols ? k0 : k1 < k_len || spill == panel ? k1 : k1 - 1;
+            const ptrdiff_t whole = first + spill > cols ? k0 : k1 < last_row || spill == panel ? k1 : k1 - 1;
             const int n = cols - first < panel ? (int)(cols - first) : panel;
             T *at = to;
             ptrdiff_t k = k0;

@@ -131,14 +131,14 @@ cdef void weight_gradient(Job *j, const rf_weight_product *w, Py_ssize_t s0, Py_
             n, row = n + 1, row + 1
         if n == 0:
             return
-        k.pack_rows(pack_right, right, n, N, k.width)
+        k.pack_rows(pack_right, right, 0, n, n, N, k.width)
         if j.d_bias[w.to] != NULL:
             k.column_sum(j.d_bias[w.to] + (w.gate * j.hidden + m0) * j.size, left, n, m1 - m0)
         g.p.k, g.p.k_panel = n, n
         m = m0
         while m < m1:
             g.p.rows = min(M_BLOCKS * k.mr, m1 - m)
-            k.pack_rows(pack_left, left, n, g.p.rows, k.mr)
+            k.pack_rows(pack_left, left, 0, n, n, g.p.rows, k.mr)
             g.c = j.d_weight[w.to] + (w.gate * j.hidden + m) * N * j.size
             k.gemm(&g)
             for i in range(n):

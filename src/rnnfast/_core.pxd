@@ -70,8 +70,10 @@ cdef extern from "rnnfast.h" nogil:
 
     ctypedef struct rf_kernels:
         int itemsize, lanes, width, mr
-        void (*pack_gates)(void *out, const void **rows, ptrdiff_t hidden, ptrdiff_t k, int gates) noexcept nogil
-        void (*pack_rows)(void *out, const void **rows, ptrdiff_t k, ptrdiff_t cols, int panel) noexcept nogil
+        void (*pack_gates)(void *out, const void **rows, ptrdiff_t first, ptrdiff_t last, ptrdiff_t hidden, ptrdiff_t k,
+                           int gates) noexcept nogil
+        void (*pack_rows)(void *out, const void **rows, ptrdiff_t first, ptrdiff_t last, ptrdiff_t k, ptrdiff_t cols,
+                          int panel) noexcept nogil
         void (*column_sum)(void *out, const void **rows, ptrdiff_t k, ptrdiff_t cols) noexcept nogil
         void (*gemm)(const rf_gemm *) noexcept nogil
         void (*tanh)(const void *x, void *y, ptrdiff_t n) noexcept nogil

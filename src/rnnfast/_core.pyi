@@ -48,5 +48,6 @@ class Weights:
         b_ih: Array | None,
         b_hh: Array | None,
         trainable: bool,
+        threads: int,
     ) -> None: ...
     def __reduce__(self) -> Any: ...

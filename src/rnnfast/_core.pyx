@@ -72,70 +72,123 @@ cdef class Buffer:
 
 
 # ---- packed weights --------------------------------------------------------------------------------------------------------
-cdef void list_rows(const void **rows, const rf_cell *cell, cnp.ndarray w, bint slot_order, int gate, int gates) noexcept:
-    """rows[i] = address of row i of w's gate blocks: blocks gate .. gate+gates, or all of them in slot order."""
-    cdef Py_ssize_t blocks = cell.gates, hidden = cnp.PyArray_DIM(w, 0) // blocks
+cdef enum:
+    MOST_PANELS = 6                 # sets of panels of one Weights: W_ih and two phases of W_hh, both orientations
+    BYTES_PER_THREAD = 262144       # packing takes no further thread for less
+
+
+cdef struct Panels:
+    # one set of panels: of `count` units, `depth` deep, gates side by side; or, with gates 0, of `depth` columns, `count` deep
+    char **target
+    size_t offset
+    const void **rows
+    Py_ssize_t count, depth
+    int gates
+
+
+cdef struct Packing:
+    const rf_kernels *kernels
+    size_t total
+    int sets
+    Panels panels[MOST_PANELS]
+
+
+cdef void plan(Packing *p, char **target, const void **rows, Py_ssize_t count, Py_ssize_t depth, int gates) noexcept:
+    """One more set of panels, and its place."""
+    cdef Panels *one = &p.panels[p.sets]
+    one.target, one.rows, one.count, one.depth, one.gates = target, rows, count, depth, gates
+    if gates:
+        one.offset = take(&p.total, rf_panel_bytes(p.kernels, count, depth, gates))
+    else:
+        one.offset = take(&p.total, rf_panel_bytes(p.kernels, depth, count, 1))
+    p.sets += 1
+
+
+cdef size_t take(size_t *total, size_t nbytes) noexcept:
+    """The next 64-byte aligned piece: returns its offset and adds it to the total."""
+    cdef size_t offset = total[0]
+    total[0] += (nbytes + 63) & ~<size_t>63
+    return offset
+
+
+cdef void pack_task(void *arg, int thread, int threads) noexcept nogil:
+    """This thread's share of every set, in whole panels or blocks of rows."""
+    cdef Packing *p = <Packing *>arg
+    cdef const rf_kernels *k = p.kernels
+    cdef Panels *one
+    cdef Py_ssize_t blocks, first, last
+    cdef int i
+    for i in range(p.sets):
+        one = &p.panels[i]
+        blocks = (one.count + 2 * k.lanes - 1) // (2 * k.lanes)
+        first = blocks * thread // threads * 2 * k.lanes
+        last = min(blocks * (thread + 1) // threads * 2 * k.lanes, one.count)
+        if one.gates:
+            k.pack_gates(one.target[0], one.rows, first, last, one.count, one.depth, one.gates)
+        else:
+            k.pack_rows(one.target[0], one.rows, first, last, one.count, one.depth, k.width)
+
+
+cdef const void **list_rows(const void **rows, const rf_cell *cell, cnp.ndarray w, bint slot_order, int gate, int gates) noexcept:
+    """rows[i] = address of row i of w's gate blocks: blocks gate .. gate+gates, or all of them in slot order. Returns the end."""
+    cdef Py_ssize_t hidden = cnp.PyArray_DIM(w, 0) // cell.gates
     cdef Py_ssize_t row_bytes = cnp.PyArray_DIM(w, 1) * cnp.PyArray_ITEMSIZE(w), i
     cdef char *data = <char *>cnp.PyArray_DATA(w)
     cdef int p
     if not slot_order:
         for i in range(gates * hidden):
             rows[i] = data + (gate * hidden + i) * row_bytes
-        return
+        return rows + gates * hidden
     for p in range(cell.products):
         if cell.product[p].source == RF_SRC_X:
             for i in range(cell.product[p].gates * hidden):
                 rows[cell.product[p].slot * hidden + i] = data + (cell.product[p].gate * hidden + i) * row_bytes
+    return rows + cell.gates * hidden
 
 
 @cython.final
 cdef class Weights:
-    """Weights(cell, isa, w_ih, w_hh, b_ih, b_hh, trainable): C-contiguous arrays of one float dtype, checked by the caller."""
+    """Weights(cell, isa, w_ih, w_hh, b_ih, b_hh, trainable, threads): C-contiguous arrays of one float dtype, checked by the
+    caller."""
 
-    def __cinit__(self, str cell, int isa, cnp.ndarray w_ih, cnp.ndarray w_hh, b_ih, b_hh, bint trainable):
+    def __cinit__(self, str cell, int isa, cnp.ndarray w_ih, cnp.ndarray w_hh, b_ih, b_hh, bint trainable, int threads):
         cdef const rf_kernels *k = rf_isa_kernels(isa, cnp.PyArray_ITEMSIZE(w_ih))
-        cdef Py_ssize_t size = k.itemsize, H = cnp.PyArray_DIM(w_hh, 1), I = cnp.PyArray_DIM(w_ih, 1), G, at
-        cdef size_t total = 0
-        cdef int p
+        cdef Py_ssize_t size = k.itemsize, H = cnp.PyArray_DIM(w_hh, 1), I = cnp.PyArray_DIM(w_ih, 1), G
+        cdef size_t bias_x, bias_h
+        cdef Packing packing
+        cdef const rf_forward_phase *forward
+        cdef const rf_backward_phase *backward
+        cdef int i
         self.index = rf_find_cell(cell.encode())
         self.cell = &rf_cells[self.index]
         self.kernels, self.isa, self.input_size, self.hidden_size, self.trainable = k, isa, I, H, trainable
         G = self.cell.gates
 
-        # offsets first, addresses when the memory is there
-        cdef size_t offset[8]
-        offset[0] = _take(&total, rf_panel_bytes(k, G * H, I, 1))
-        offset[1] = _take(&total, G * H * size)
-        offset[2] = _take(&total, H * size)
-        for p in range(self.cell.phases):
-            offset[3 + p] = _take(&total, rf_panel_bytes(k, H, H, self.cell.forward[p].gates))
+        # what there will be, then the memory for it, then the contents
+        cdef Buffer row_lists = Buffer((1 + 2 * self.cell.phases) * G * H * sizeof(void *))
+        cdef const void **rows = <const void **>row_lists.data
+        cdef const void **end = list_rows(rows, self.cell, w_ih, True, 0, G)
+        packing.kernels, packing.total, packing.sets = k, 0, 0
+        plan(&packing, &self.ih, rows, G * H, I, 1)
         if trainable:
-            offset[5] = _take(&total, rf_panel_bytes(k, I, G * H, 1))
-            for p in range(self.cell.phases):
-                offset[6 + p] = _take(&total, rf_panel_bytes(k, H, self.cell.backward[p].gates * H, 1))
-        self.memory = Buffer(total)
-        cdef char *base = self.memory.data
-        self.ih, self.bias_x, self.bias_h = base + offset[0], base + offset[1], base + offset[2]
-
-        cdef Buffer row_list = Buffer(G * H * sizeof(void *))
-        cdef const void **rows = <const void **>row_list.data
-        list_rows(rows, self.cell, w_ih, True, 0, G)
-        with nogil:
-            k.pack_gates(self.ih, rows, G * H, I, 1)
-        if trainable:
-            self.back_ih = base + offset[5]
-            with nogil:
-                k.pack_rows(self.back_ih, rows, G * H, I, k.width)
-        for p in range(self.cell.phases):
-            self.hh[p] = base + offset[3 + p]
-            list_rows(rows, self.cell, w_hh, False, self.cell.forward[p].gate, self.cell.forward[p].gates)
-            with nogil:
-                k.pack_gates(self.hh[p], rows, H, H, self.cell.forward[p].gates)
+            plan(&packing, &self.back_ih, rows, G * H, I, 0)
+        for i in range(self.cell.phases):
+            forward, backward, rows = &self.cell.forward[i], &self.cell.backward[i], end
+            end = list_rows(rows, self.cell, w_hh, False, forward.gate, forward.gates)
+            plan(&packing, &self.hh[i], rows, H, H, forward.gates)
             if trainable:
-                self.back_hh[p] = base + offset[6 + p]
-                list_rows(rows, self.cell, w_hh, False, self.cell.backward[p].gate, self.cell.backward[p].gates)
-                with nogil:
-                    k.pack_rows(self.back_hh[p], rows, self.cell.backward[p].gates * H, H, k.width)
+                rows = end
+                end = list_rows(rows, self.cell, w_hh, False, backward.gate, backward.gates)
+                plan(&packing, &self.back_hh[i], rows, backward.gates * H, H, 0)
+        bias_x, bias_h = take(&packing.total, G * H * size), take(&packing.total, H * size)
+        self.memory = Buffer(packing.total)
+        for i in range(packing.sets):
+            packing.panels[i].target[0] = self.memory.data + packing.panels[i].offset
+        self.bias_x, self.bias_h = self.memory.data + bias_x, self.memory.data + bias_h
+        with nogil:
+            threads = rf_team_acquire(<int>min(<size_t>threads, max(packing.total // BYTES_PER_THREAD, 1)))
+            rf_team_run(pack_task, &packing, threads)
+            rf_team_release(threads)
         self._pack_biases(b_ih, b_hh)
 
     cdef void _pack_biases(self, b_ih, b_hh):
@@ -170,9 +223,3 @@ cdef class Weights:
         """Bytes of packed weights."""
         return self.memory.nbytes
 
-
-cdef size_t _take(size_t *total, size_t nbytes) noexcept:
-    """The next 64-byte aligned piece: returns its offset and adds it to the total."""
-    cdef size_t offset = total[0]
-    total[0] += (nbytes + 63) & ~<size_t>63
-    return offset

@@ -12,7 +12,7 @@ from rnnfast._types import Array
 from rnnfast.cells import GRU, LSTM, SIMPLE_RNN, Cell
 from rnnfast.direction import run_direction
 from rnnfast.lengths import order_of
-from rnnfast.runtime import current_isa
+from rnnfast.runtime import current_isa, get_num_threads
 from rnnfast.states import outward
 from rnnfast.tape import Tape
 
@@ -45,7 +45,7 @@ def _run(
     )
     order = order_of(checks.lengths(lengths, T, B, unbatched=unbatched))
 
-    packed = Weights(cell.kernel(choice), current_isa(), w_ih, w_hh, b_ih, b_hh, record)
+    packed = Weights(cell.kernel(choice), current_isa(), w_ih, w_hh, b_ih, b_hh, record, get_num_threads())
     y = (np.empty if order is None else np.zeros)((T, B, hidden), x.dtype)
     state, tape = run_direction(
         packed, x, y, tuple(None if a is None else a.reshape(B, hidden) for a in start), order, reverse, record=record

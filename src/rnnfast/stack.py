@@ -14,6 +14,7 @@ from rnnfast._types import Array, FloatDType, State
 from rnnfast.cells import Cell
 from rnnfast.direction import run_direction
 from rnnfast.lengths import Order, order_of
+from rnnfast.runtime import get_num_threads
 from rnnfast.states import outward
 
 FIXED = frozenset(
@@ -117,6 +118,7 @@ class Stack:
                 params.get(f"bias_ih_{suffix}"),
                 params.get(f"bias_hh_{suffix}"),
                 trainable,
+                get_num_threads(),
             )
             for _, _, suffix in self._places()
         ]
