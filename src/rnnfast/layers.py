@@ -31,7 +31,7 @@ _PARAMETERS = """
         x and y are (B, T, ...) instead of (T, B, ...). States stay (num_layers*D, B, H).
     dropout : float
         Probability with which `record` zeroes each element of the input of every layer but the first, the others scaled by
-        ``1 / (1 - dropout)``; with one layer there is nothing to drop.
+        ``1 / (1 - dropout)``; in steps of 1/65536. With one layer there is nothing to drop.
     bidirectional : bool
         A second direction a layer (D = 2); y's last axis is forward, then reverse.
     dtype : numpy.float32 or numpy.float64

@@ -105,7 +105,9 @@ class StackTape:
         stack, H, initial = self._stack, self._stack.hidden_size, prepared.initial
         for layer in range(stack.num_layers - 1, -1, -1):
             total: Array | None = None
-            _, tapes, mask = recorded.pop()  # what a layer kept is freed as soon as it is used up
+            x, tapes, kept, dropped = recorded.pop()  # what a layer kept is freed as soon as it is used up
+            if kept is not None and dropped is not None and layer < stack.num_layers - 1:
+                drop(x, kept, stack.dropout, dropped)
             for direction, (tape, g) in enumerate(zip(tapes, prepared.gradients[layer], strict=True)):
                 place = layer * stack._directions + direction
                 run_backward(
@@ -116,8 +118,8 @@ class StackTape:
                 )
                 if g.x is not None:
                     total = g.x if total is None else np.add(total, g.x, out=total)
-            if total is not None:
-                drop(total, mask, stack.dropout)
+            if total is not None and kept is not None:
+                drop(total, kept, stack.dropout, total)
             dy = total
             del tapes, tape
 
