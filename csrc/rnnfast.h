@@ -138,10 +138,12 @@ uint64_t rf_fp_enter(void);
 void rf_fp_leave(uint64_t saved);
 
 /* ---- memory ------------------------------------------------------------------------------------------
- * rf_alloc: 64-byte aligned, uninitialised, NULL on failure. rf_scratch: memory of the calling OS thread,
- * kept until a larger request, freed with the thread; NULL on failure. */
+ * rf_alloc: 64-byte aligned, uninitialised, NULL on failure. rf_free: with the bytes asked for; keeps large blocks
+ * for later rf_allocs, up to a bound. rf_trim frees those; returns their bytes. rf_scratch: memory of the calling OS
+ * thread, kept until a larger request, freed with the thread; NULL on failure. */
 void *rf_alloc(size_t bytes);
-void rf_free(void *);
+void rf_free(void *, size_t bytes);
+size_t rf_trim(void);
 void *rf_scratch(size_t bytes);
 
 /* ---- thread team -------------------------------------------------------------------------------------

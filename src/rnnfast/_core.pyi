@@ -15,6 +15,9 @@ def compiled_isas() -> tuple[str, ...]:
 def apply(function: Literal["tanh", "sigmoid"], isa: int, x: Array) -> Array:
     """The kernels' own vector math on a contiguous float array; a new array."""
 
+def trim() -> int:
+    """Frees the large blocks that are kept for later calls; returns their bytes (for tests)."""
+
 @final
 class Buffer:
     """64-byte aligned memory."""

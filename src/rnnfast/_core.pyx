@@ -59,6 +59,11 @@ def apply(str function, int isa, cnp.ndarray x):
 
 
 # ---- memory ----------------------------------------------------------------------------------------------------------------
+def trim():
+    """Frees the large blocks that are kept for later calls; returns their bytes (for tests)."""
+    return rf_trim()
+
+
 @cython.final
 cdef class Buffer:
     def __cinit__(self, size_t nbytes):
@@ -68,7 +73,7 @@ cdef class Buffer:
             raise MemoryError(f"rnnfast: could not allocate {nbytes} bytes")
 
     def __dealloc__(self):
-        rf_free(self.data)
+        rf_free(self.data, self.nbytes)
 
 
 # ---- packed weights --------------------------------------------------------------------------------------------------------
