@@ -255,3 +255,38 @@ print("fine")
 """
     done = run_python(code, OPENBLAS_NUM_THREADS="1")
     assert done.stdout == "fine\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    "imports", ["import threadpoolctl, rnnfast", "import rnnfast, threadpoolctl; rnnfast.register_threadpoolctl()"]
+)
+def test_threadpoolctl(imports, tmp_path):
+    """It sees rnnfast and limits it, and leaves another package's _core alone."""
+    pytest.importorskip("threadpoolctl", reason="threadpoolctl is not installed (pip install '.[dev]')")
+    code = """
+import ctypes, os, shutil
+from rnnfast import _core
+copy = os.path.join(os.environ["ELSEWHERE"], "_core.so")
+shutil.copy(_core.__file__, copy)
+other = ctypes.CDLL(copy)
+rnnfast.set_num_threads(3)
+rnnfast.register_threadpoolctl()  # once more changes nothing
+mine = [p for p in threadpoolctl.threadpool_info() if p["user_api"] == "rnnfast"]
+assert len(mine) == 1 and mine[0]["num_threads"] == 3 and mine[0]["version"] == rnnfast.__version__, mine
+assert os.path.samefile(mine[0]["filepath"], _core.__file__)
+with threadpoolctl.threadpool_limits(1):
+    assert rnnfast.get_num_threads() == 1
+    with threadpoolctl.threadpool_limits(2, user_api="rnnfast"):
+        assert rnnfast.get_num_threads() == 2
+    assert rnnfast.get_num_threads() == 1
+assert rnnfast.get_num_threads() == 3
+with threadpoolctl.threadpool_limits(1, user_api="blas"):
+    assert rnnfast.get_num_threads() == 3
+print("fine")
+"""
+    done = run_python(imports + code, ELSEWHERE=str(tmp_path))
+    assert done.stdout == "fine\n", done.stderr
+
+
+def test_importing_rnnfast_does_not_import_threadpoolctl():
+    assert run_python("import rnnfast, sys; print('threadpoolctl' in sys.modules)").stdout == "False\n"
