@@ -257,6 +257,35 @@ print("fine")
     assert done.stdout == "fine\n", done.stderr
 
 
+@pytest.mark.parametrize("rest", [True, False])
+def test_beside_busy_pools(rest):
+    """Steps split by rows and by units, while NumPy's BLAS and more Python threads want the same processors: the same bits and
+    no deadlock, whether the team rests meanwhile or not."""
+    code = """
+import sys, threading, numpy as np, rnnfast
+from rnnfast import _core, _layer
+_core.let_rest(sys.argv[1:] == ["True"]); _layer.set_cost_model(1, 1); rnnfast.set_num_threads(4)
+nets = [rnnfast.LSTM(16, 64, rng=0).freeze(), rnnfast.GRU(16, 64, rng=0).freeze()]
+x = np.random.default_rng(0).standard_normal((40, 17, 16)).astype(np.float32)
+calls = [(net, part) for net in nets for part in (x, x[:, :1])]
+def results(): return [net(part)[0] for net, part in calls]
+expected, wrong, stop = results(), [], threading.Event()
+def multiply():
+    a = np.ones((300, 300))
+    while not stop.is_set(): a @ a
+def work():
+    for _ in range(30):
+        if not all(map(np.array_equal, results(), expected)): wrong.append(1)
+others = [threading.Thread(target=multiply) for _ in range(2)]
+workers = [threading.Thread(target=work) for _ in range(3)]
+[t.start() for t in others + workers]; [t.join() for t in workers]; stop.set(); [t.join() for t in others]
+print(len(wrong), "wrong")
+"""
+    command = [sys.executable, "-c", code, str(rest)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.stdout == "0 wrong\n", done.stderr
+
+
 @pytest.mark.parametrize(
     "imports", ["import threadpoolctl, rnnfast", "import rnnfast, threadpoolctl; rnnfast.register_threadpoolctl()"]
 )

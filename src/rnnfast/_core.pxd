@@ -96,6 +96,7 @@ cdef extern from "rnnfast.h" nogil:
     void rf_team_run(rf_task task, void *arg, int threads)
     void rf_team_barrier(int threads)
     void rf_team_release(int threads)
+    int rf_team_let_rest(int on)
 
 
 cdef uint64_t fp_enter() noexcept nogil

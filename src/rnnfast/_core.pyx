@@ -36,6 +36,11 @@ cdef ptrdiff_t panels(const rf_kernels *kernels, ptrdiff_t units, int gates) noe
 MAX_THREADS = RF_MAX_THREADS
 
 
+def let_rest(bint on):
+    """Whether the thread team may rest where other pools take its processors; returns what was set before (for tests)."""
+    return bool(rf_team_let_rest(on))
+
+
 # ---- ISAs ----------------------------------------------------------------------------------------------------------------
 def isas():
     """Names of the ISAs that are compiled in and that this CPU can run, best last."""
