@@ -20,7 +20,7 @@
 
 #include "rnnfast.h"
 
-enum { RF_SPIN_NS = 200000, RF_SPINS_BEFORE_YIELD = 1000, RF_LONGEST_REST = 32 /* times what was lost */ };
+enum { RF_SPIN_NS = 200000, RF_SPINS_BEFORE_YIELD = 1000, RF_LONGEST_REST = 16 /* times what was lost */ };
 
 typedef struct worker {
     _Alignas(64) atomic_uint job;  /* number of the last job given to this worker */
