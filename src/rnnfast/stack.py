@@ -4,13 +4,13 @@ pass through stacked and bidirectional layers."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Generic, NamedTuple, TypeAlias
 
 import numpy as np
 
 from rnnfast import _layer, checks
 from rnnfast._core import Weights
-from rnnfast._types import Array, FloatDType, State
+from rnnfast._types import Array, FloatDType, S
 from rnnfast.cells import Cell
 from rnnfast.direction import run_direction
 from rnnfast.lengths import Order, order_of
@@ -44,7 +44,7 @@ class Recorded(NamedTuple):
     dropped: Array | None
 
 
-class Stack:
+class Stack(Generic[S]):
     """Not public. Attributes as the constructors of `rnnfast.LSTM` and its kin document them."""
 
     cell: Cell
@@ -161,7 +161,7 @@ class Stack:
             return make((B, T, width), self.dtype).swapaxes(0, 1)
         return make((T, B, width), self.dtype)
 
-    def _outward(self, y: Array, state: tuple[Array, ...], unbatched: bool) -> tuple[Array, State]:
+    def _outward(self, y: Array, state: tuple[Array, ...], unbatched: bool) -> tuple[Array, S]:
         """(T, B, D*H) and (num_layers*D, B, H) in the forms the user sees."""
         if unbatched:
             y, state = y[:, 0], tuple(a[:, 0] for a in state)
