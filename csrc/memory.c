@@ -1,29 +1,98 @@
-/* memory.c: aligned memory and the scratch of each OS thread. */
+/* memory.c: aligned memory, large blocks kept for the next call, and the scratch of each OS thread. */
 #ifdef __linux__
 #define _DEFAULT_SOURCE /* MADV_HUGEPAGE */
 #endif
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "rnnfast.h"
 
 enum { RF_HUGE_PAGE = 2 << 20, RF_HUGE_FROM = 4 << 20 };
 
+/* ---- blocks kept ------------------------------------------------------------------------------------------
+ * Every training step packs the weights and fills a tape anew. The system clears each page it hands out, so a large block
+ * that is freed waits here for the next step. Sizes are rounded up, an eighth at most, so that a block fits again when the
+ * lengths of a batch differ a little. What waits is bounded by the blocks of a step of an LSTM of 1024 units, whose packed
+ * weights are 67 MB: beyond, clearing pages is a small part of a step. The oldest goes first. */
+enum { RF_KEPT_FROM = 1 << 20, RF_KEPT_BLOCKS = 16, RF_KEPT_BYTES = 128 << 20 };
+
+static struct {
+    atomic_flag busy; /* whoever finds it set goes to malloc: nobody waits, and a child forked meanwhile cannot hang */
+    int count;
+    size_t bytes;
+    struct { void *data; size_t size; } block[RF_KEPT_BLOCKS]; /* oldest first */
+} kept = {.busy = ATOMIC_FLAG_INIT};
+
+static size_t rounded(size_t bytes)
+{
+    size_t step = 1;
+    while (step <= bytes / 16) step *= 2; /* at most an eighth */
+    return bytes > SIZE_MAX / 2 ? bytes : (bytes + step - 1) / step * step;
+}
+
+static void *remove_kept(int i)
+{
+    void *p = kept.block[i].data;
+    kept.bytes -= kept.block[i].size;
+    memmove(&kept.block[i], &kept.block[i + 1], (size_t)(--kept.count - i) * sizeof kept.block[0]);
+    return p;
+}
+
+static void *take_kept(size_t size)
+{
+    void *p = NULL;
+    if (size < RF_KEPT_FROM || atomic_flag_test_and_set(&kept.busy)) return NULL;
+    for (int i = kept.count - 1; i >= 0 && !p; --i)
+        if (kept.block[i].size == size) p = remove_kept(i);
+    atomic_flag_clear(&kept.busy);
+    return p;
+}
+
+static int keep(void *p, size_t size)
+{
+#if defined(__SANITIZE_ADDRESS__)
+    return 0; /* each block has a life of its own there, and its end is watched */
+#endif
+    if (size < RF_KEPT_FROM || size > RF_KEPT_BYTES || atomic_flag_test_and_set(&kept.busy)) return 0;
+    while (kept.count == RF_KEPT_BLOCKS || kept.bytes + size > RF_KEPT_BYTES) free(remove_kept(0));
+    kept.block[kept.count].data = p;
+    kept.block[kept.count++].size = size;
+    kept.bytes += size;
+    atomic_flag_clear(&kept.busy);
+    return 1;
+}
+
+size_t rf_trim(void)
+{
+    size_t bytes = 0;
+    if (atomic_flag_test_and_set(&kept.busy)) return 0;
+    bytes = kept.bytes;
+    while (kept.count) free(remove_kept(0));
+    atomic_flag_clear(&kept.busy);
+    return bytes;
+}
+
 /* Large blocks go on huge pages where the system has them: weights are read from end to end at every step, and a block of
  * 16 MB is 4,096 page faults and as many TLB entries otherwise. */
 void *rf_alloc(size_t bytes)
 {
-    void *p = NULL;
-    const int large = bytes >= RF_HUGE_FROM;
-    if (posix_memalign(&p, large ? RF_HUGE_PAGE : 64, bytes ? bytes : 64) != 0) return NULL;
+    const size_t size = rounded(bytes), align = bytes >= RF_HUGE_FROM ? RF_HUGE_PAGE : 64;
+    void *p = take_kept(size);
+    if (p) return p;
+    if (posix_memalign(&p, align, size ? size : 64) != 0 && (!rf_trim() || posix_memalign(&p, align, size) != 0)) return NULL;
 #ifdef MADV_HUGEPAGE
-    if (large) (void)madvise(p, bytes, MADV_HUGEPAGE); /* advice: failure costs nothing but speed */
+    if (bytes >= RF_HUGE_FROM) (void)madvise(p, bytes, MADV_HUGEPAGE); /* advice: failure costs nothing but speed */
 #endif
     return p;
 }
 
-void rf_free(void *p) { free(p); }
+void rf_free(void *p, size_t bytes)
+{
+    if (p && !keep(p, rounded(bytes))) free(p);
+}
 
 /* One growing block a thread. The size is kept in the block's first 64 bytes; the key's destructor frees it. */
 static pthread_key_t scratch_key;

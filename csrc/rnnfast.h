@@ -139,20 +139,24 @@ uint64_t rf_fp_enter(void);
 void rf_fp_leave(uint64_t saved);
 
 /* ---- memory ------------------------------------------------------------------------------------------
- * rf_alloc: 64-byte aligned, uninitialised, NULL on failure. rf_scratch: memory of the calling OS thread,
- * kept until a larger request, freed with the thread; NULL on failure. */
+ * rf_alloc: 64-byte aligned, uninitialised, NULL on failure. rf_free: with the bytes asked for; keeps large blocks
+ * for later rf_allocs, up to a bound. rf_trim frees those; returns their bytes. rf_scratch: memory of the calling OS
+ * thread, kept until a larger request, freed with the thread; NULL on failure. */
 void *rf_alloc(size_t bytes);
-void rf_free(void *);
+void rf_free(void *, size_t bytes);
+size_t rf_trim(void);
 void *rf_scratch(size_t bytes);
 
 /* ---- thread team -------------------------------------------------------------------------------------
  * acquire -> run -> release. acquire returns how many threads the caller has (1 when the team is busy
- * with another caller or threads cannot be had), never more than asked for. */
+ * with another caller, rests or threads cannot be had), never more than asked for. let_rest: whether the
+ * team may rest where other pools take its processors; returns what was set before. */
 enum { RF_MAX_THREADS = 256 };
 typedef void (*rf_task)(void *arg, int thread, int threads);
 int rf_team_acquire(int want);
 void rf_team_run(rf_task task, void *arg, int threads);
 void rf_team_barrier(int threads);         /* inside a task, every thread; also orders memory */
 void rf_team_release(int threads);
+int rf_team_let_rest(int on);
 
 #endif

@@ -4,6 +4,10 @@
  * A worker waits in its own mailbox: it spins for RF_SPIN_NS after its last job (a sequence of calls pays no wake-up),
  * then sleeps on a condition variable, so an idle team costs other thread pools nothing. A forked child starts with no
  * workers and makes its own. Only this file starts and joins OS threads.
+ *
+ * Beside busy pools a worker that lost its processor holds up every barrier for milliseconds, and the call takes many times
+ * what one thread would. The caller notices that it waited for most of a call; the team then rests, longer each time in a
+ * row, and calls go on alone.
  */
 #ifdef __linux__
 #define _GNU_SOURCE /* CPU affinity */
@@ -16,7 +20,7 @@
 
 #include "rnnfast.h"
 
-enum { RF_SPIN_NS = 200000, RF_SPINS_BEFORE_YIELD = 4000 };
+enum { RF_SPIN_NS = 200000, RF_SPINS_BEFORE_YIELD = 1000, RF_LONGEST_REST = 16 /* times what was lost */ };
 
 typedef struct worker {
     _Alignas(64) atomic_uint job;  /* number of the last job given to this worker */
@@ -33,6 +37,9 @@ static struct {
     rf_task task;
     void *arg;
     int threads;
+    int64_t rests_until;           /* these two: touched by the owner only */
+    int rest;                      /* in times of what was lost; 0: the last call went well */
+    atomic_int never_rests;        /* for tests */
     _Alignas(64) atomic_int owned; /* a caller has the team */
     _Alignas(64) atomic_int running;
     _Alignas(64) atomic_int arrived;
@@ -48,18 +55,33 @@ static inline void pause_cpu(void)
 #endif
 }
 
-/* Spin, then give the processor away: with more threads than processors the one waited for must run. */
-static inline void wait_turn(int *spins)
-{
-    pause_cpu();
-    if (++*spins > RF_SPINS_BEFORE_YIELD) sched_yield();
-}
-
 static int64_t now_ns(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* One wait: spin, then give the processor away, since the one waited for may need it. What a thread waited beyond its spins
+ * adds up in `waited`. */
+typedef struct turn {
+    int spins;
+    int64_t since;
+} turn;
+
+static _Thread_local int64_t waited;
+
+static inline void wait_turn(turn *t)
+{
+    pause_cpu();
+    if (++t->spins < RF_SPINS_BEFORE_YIELD) return;
+    if (!t->since) t->since = now_ns();
+    sched_yield();
+}
+
+static inline void end_wait(const turn *t)
+{
+    if (t->since) waited += now_ns() - t->since;
 }
 
 static void wait_for_job(worker *me, unsigned seen)
@@ -134,7 +156,8 @@ static int start_worker(int index)
 
 static void forget_workers(void)
 {
-    team.started = 0;
+    team.started = team.rest = 0;
+    team.rests_until = 0;
     atomic_store(&team.owned, 0);
     atomic_store(&team.running, 0);
     atomic_store(&team.arrived, 0);
@@ -151,22 +174,40 @@ int rf_team_acquire(int want)
     while (team.started < want - 1 && start_worker(team.started + 1)) ++team.started;
     if (want > team.started + 1) want = team.started + 1;
     follow_affinity();
+    if (want > 1 && now_ns() < team.rests_until) want = 1;
     if (want == 1) atomic_store_explicit(&team.owned, 0, memory_order_release);
     return want;
 }
 
+/* Alone, the caller would have needed its own working time once a thread: was the call longer than that? */
+static void judge(int64_t began, int threads)
+{
+    const int64_t end = now_ns(), working = end - began - waited;
+    const int lost = end - began > threads * working && !atomic_load_explicit(&team.never_rests, memory_order_relaxed);
+    team.rest = !lost ? 0 : team.rest >= RF_LONGEST_REST ? RF_LONGEST_REST : team.rest ? 2 * team.rest : 2;
+    team.rests_until = end + team.rest * waited;
+}
+
+int rf_team_let_rest(int on) { return !atomic_exchange(&team.never_rests, !on); }
+
 void rf_team_run(rf_task task, void *arg, int threads)
 {
-    if (threads > 1) {
-        team.task = task;
-        team.arg = arg;
-        team.threads = threads;
-        atomic_store(&team.running, threads - 1);
-        for (int i = 1; i < threads; ++i) give_job(&team.workers[i]);
+    if (threads == 1) {
+        task(arg, 0, 1);
+        return;
     }
+    const int64_t began = now_ns();
+    turn last = {0};
+    waited = 0;
+    team.task = task;
+    team.arg = arg;
+    team.threads = threads;
+    atomic_store(&team.running, threads - 1);
+    for (int i = 1; i < threads; ++i) give_job(&team.workers[i]);
     task(arg, 0, threads);
-    int spins = 0;
-    while (threads > 1 && atomic_load_explicit(&team.running, memory_order_acquire)) wait_turn(&spins);
+    while (atomic_load_explicit(&team.running, memory_order_acquire)) wait_turn(&last);
+    end_wait(&last);
+    judge(began, threads);
 }
 
 void rf_team_barrier(int threads)
@@ -178,8 +219,9 @@ void rf_team_barrier(int threads)
         atomic_fetch_add_explicit(&team.passed, 1, memory_order_release);
         return;
     }
-    int spins = 0;
-    while (atomic_load_explicit(&team.passed, memory_order_acquire) == passed) wait_turn(&spins);
+    turn mine = {0};
+    while (atomic_load_explicit(&team.passed, memory_order_acquire) == passed) wait_turn(&mine);
+    end_wait(&mine);
 }
 
 void rf_team_release(int threads)

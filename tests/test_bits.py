@@ -34,6 +34,16 @@ def test_bits_do_not_depend_on_checkpoints(cell, option, ragged, checkpoint_ever
     )
 
 
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize(("cell", "option"), VARIANTS)
+def test_bits_do_not_depend_on_checkpoints_with_dropout(cell, option, bidirectional):
+    """Backward fills in anew what dropout left of each layer's input."""
+    net = make(cell, num_layers=4, dropout=0.3, bidirectional=bidirectional, **option)
+    x, lengths = draw(9, 6, 5), np.array([9, 0, 3, 9, 1, 6])
+    every, some = (train(net, x, states(net, 6), lengths=lengths, rng=1, checkpoint_every=k) for k in (None, 4))
+    assert same(every, some)
+
+
 @pytest.mark.parametrize(("cell", "option"), VARIANTS)
 def test_a_row_alone_and_in_any_batch(cell, option, dtype, isa):
     net = make(cell, dtype, I=33, H=37, **option)

@@ -14,6 +14,7 @@ from stacks import small as make
 
 import rnnfast
 from rnnfast import reference
+from rnnfast.stack import draw_kept
 
 
 # ---- lengths -------------------------------------------------------------------------------------------------------------
@@ -407,7 +408,7 @@ def test_dropout():
     assert same(first, again) and not same(first, other) and not same(first, plain[0])
     assert same(make("gru", num_layers=3, H=64).record(x)[0], plain[0])
     # gradients: finite differences of the very same masks, in float64
-    net = make("lstm", np.float64, num_layers=2, dropout=0.4)
+    net = make("lstm", np.float64, num_layers=3, dropout=0.4)
     x = draw(4, 3, 5, dtype=np.float64)
     y, _, tape = net.record(x, rng=3)
     g, value, step = tape.backward(np.ones_like(y)), net.params["weight_ih_l0"], 1e-6
@@ -422,6 +423,16 @@ def test_dropout():
     everything = make("gru", num_layers=2, dropout=1.0)
     y, _, tape = everything.record(x.astype(np.float32))
     assert np.isfinite(y).all() and not tape.backward(y).x.any()
+
+
+@pytest.mark.parametrize("dropout", [0.0, 1e-4, 0.3, 0.5, 0.999, 1.0])
+def test_how_much_dropout_keeps(dropout):
+    """Within five standard deviations and the steps of 1/65536, in every chunk of the drawing; the same for the same seed."""
+    shape = (3, 1000, 101)
+    kept, again = (draw_kept(np.random.default_rng(5), shape, dropout) for _ in range(2))
+    assert np.array_equal(kept, again)
+    for part in np.array_split(kept.reshape(-1), 4):
+        assert abs(part.mean() - (1 - dropout)) <= 5 * np.sqrt(dropout * (1 - dropout) / part.size) + 2**-17
 
 
 def test_a_second_backward_is_an_error():

@@ -255,3 +255,67 @@ print("fine")
 """
     done = run_python(code, OPENBLAS_NUM_THREADS="1")
     assert done.stdout == "fine\n", done.stderr
+
+
+@pytest.mark.parametrize("rest", [True, False])
+def test_beside_busy_pools(rest):
+    """Steps split by rows and by units, while NumPy's BLAS and more Python threads want the same processors: the same bits and
+    no deadlock, whether the team rests meanwhile or not."""
+    code = """
+import sys, threading, numpy as np, rnnfast
+from rnnfast import _core, _layer
+_core.let_rest(sys.argv[1:] == ["True"]); _layer.set_cost_model(1, 1); rnnfast.set_num_threads(4)
+nets = [rnnfast.LSTM(16, 64, rng=0).freeze(), rnnfast.GRU(16, 64, rng=0).freeze()]
+x = np.random.default_rng(0).standard_normal((40, 17, 16)).astype(np.float32)
+calls = [(net, part) for net in nets for part in (x, x[:, :1])]
+def results(): return [net(part)[0] for net, part in calls]
+expected, wrong, stop = results(), [], threading.Event()
+def multiply():
+    a = np.ones((300, 300))
+    while not stop.is_set(): a @ a
+def work():
+    for _ in range(30):
+        if not all(map(np.array_equal, results(), expected)): wrong.append(1)
+others = [threading.Thread(target=multiply) for _ in range(2)]
+workers = [threading.Thread(target=work) for _ in range(3)]
+[t.start() for t in others + workers]; [t.join() for t in workers]; stop.set(); [t.join() for t in others]
+print(len(wrong), "wrong")
+"""
+    command = [sys.executable, "-c", code, str(rest)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.stdout == "0 wrong\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    "imports", ["import threadpoolctl, rnnfast", "import rnnfast, threadpoolctl; rnnfast.register_threadpoolctl()"]
+)
+def test_threadpoolctl(imports, tmp_path):
+    """It sees rnnfast and limits it, and leaves another package's _core alone."""
+    pytest.importorskip("threadpoolctl", reason="threadpoolctl is not installed (pip install '.[dev]')")
+    code = """
+import ctypes, os, shutil
+from rnnfast import _core
+copy = os.path.join(os.environ["ELSEWHERE"], "_core.so")
+shutil.copy(_core.__file__, copy)
+other = ctypes.CDLL(copy)
+rnnfast.set_num_threads(3)
+rnnfast.register_threadpoolctl()  # once more changes nothing
+mine = [p for p in threadpoolctl.threadpool_info() if p["user_api"] == "rnnfast"]
+assert len(mine) == 1 and mine[0]["num_threads"] == 3 and mine[0]["version"] == rnnfast.__version__, mine
+assert os.path.samefile(mine[0]["filepath"], _core.__file__)
+with threadpoolctl.threadpool_limits(1):
+    assert rnnfast.get_num_threads() == 1
+    with threadpoolctl.threadpool_limits(2, user_api="rnnfast"):
+        assert rnnfast.get_num_threads() == 2
+    assert rnnfast.get_num_threads() == 1
+assert rnnfast.get_num_threads() == 3
+with threadpoolctl.threadpool_limits(1, user_api="blas"):
+    assert rnnfast.get_num_threads() == 3
+print("fine")
+"""
+    done = run_python(imports + code, ELSEWHERE=str(tmp_path))
+    assert done.stdout == "fine\n", done.stderr
+
+
+def test_importing_rnnfast_does_not_import_threadpoolctl():
+    assert run_python("import rnnfast, sys; print('threadpoolctl' in sys.modules)").stdout == "False\n"

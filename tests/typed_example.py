@@ -35,5 +35,16 @@ def stream(net: rnnfast.GRU, x: NDArray[np.float32]) -> None:
     print(config["CPU"], rnnfast.__version__)
 
 
+def states(lstm: rnnfast.LSTM, gru: rnnfast.GRU, x: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
+    """A state is one array or a pair, as the layer says: nothing is left to be narrowed."""
+    y, h_n = gru(x)
+    y, h_n = gru.freeze()(y[..., :2], h_n)
+    _, (h, c) = lstm.freeze().step(x[0])
+    _, (h, c), tape = lstm.record(x, (h, c))
+    dh, dc = tape.backward(dstate=(h, None)).state
+    return h_n, h, c, dh, dc
+
+
 train_step(rnnfast.LSTM(2, 4, bidirectional=False), np.zeros((3, 2, 2), np.float32))
+states(rnnfast.LSTM(2, 4), rnnfast.GRU(2, 4), np.zeros((3, 2, 2), np.float32))
 stream(rnnfast.GRU(2, 4), np.zeros((5, 1, 2), np.float32))

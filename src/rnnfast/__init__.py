@@ -5,9 +5,12 @@ Functions take weights as arguments, layers own them, ``layer.freeze()`` is the 
 `rnnfast.reference` is the plain NumPy oracle. ``python -m rnnfast`` proves and times the kernels on this machine.
 """
 
+import sys as _sys
+
 from rnnfast import reference
 from rnnfast.functions import gru, lstm, simple_rnn
 from rnnfast.layers import GRU, LSTM, SimpleRNN
+from rnnfast.pools import register_threadpoolctl
 from rnnfast.runtime import get_num_threads, set_num_threads, show_config, use_isa
 from rnnfast.version import __version__
 
@@ -20,8 +23,12 @@ __all__ = [
     "gru",
     "lstm",
     "reference",
+    "register_threadpoolctl",
     "set_num_threads",
     "show_config",
     "simple_rnn",
     "use_isa",
 ]
+
+if "threadpoolctl" in _sys.modules:
+    register_threadpoolctl()

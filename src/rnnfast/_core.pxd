@@ -90,13 +90,15 @@ cdef extern from "rnnfast.h" nogil:
     uint64_t rf_fp_enter()
     void rf_fp_leave(uint64_t saved)
     void *rf_alloc(size_t bytes)
-    void rf_free(void *)
+    void rf_free(void *, size_t bytes)
+    size_t rf_trim()
     void *rf_scratch(size_t bytes)
     ctypedef void (*rf_task)(void *arg, int thread, int threads) noexcept nogil
     int rf_team_acquire(int want)
     void rf_team_run(rf_task task, void *arg, int threads)
     void rf_team_barrier(int threads)
     void rf_team_release(int threads)
+    int rf_team_let_rest(int on)
 
 
 cdef uint64_t fp_enter() noexcept nogil

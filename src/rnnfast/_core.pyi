@@ -15,6 +15,12 @@ def compiled_isas() -> tuple[str, ...]:
 def apply(function: Literal["tanh", "sigmoid"], isa: int, x: Array) -> Array:
     """The kernels' own vector math on a contiguous float array; a new array."""
 
+def let_rest(on: bool) -> bool:
+    """Whether the thread team may rest where other pools take its processors; returns what was set before (for tests)."""
+
+def trim() -> int:
+    """Frees the large blocks that are kept for later calls; returns their bytes (for tests)."""
+
 @final
 class Buffer:
     """64-byte aligned memory."""

@@ -36,6 +36,11 @@ cdef ptrdiff_t panels(const rf_kernels *kernels, ptrdiff_t units, int gates) noe
 MAX_THREADS = RF_MAX_THREADS
 
 
+def let_rest(bint on):
+    """Whether the thread team may rest where other pools take its processors; returns what was set before (for tests)."""
+    return bool(rf_team_let_rest(on))
+
+
 # ---- ISAs ----------------------------------------------------------------------------------------------------------------
 def isas():
     """Names of the ISAs that are compiled in and that this CPU can run, best last."""
@@ -59,6 +64,11 @@ def apply(str function, int isa, cnp.ndarray x):
 
 
 # ---- memory ----------------------------------------------------------------------------------------------------------------
+def trim():
+    """Frees the large blocks that are kept for later calls; returns their bytes (for tests)."""
+    return rf_trim()
+
+
 @cython.final
 cdef class Buffer:
     def __cinit__(self, size_t nbytes):
@@ -68,7 +78,7 @@ cdef class Buffer:
             raise MemoryError(f"rnnfast: could not allocate {nbytes} bytes")
 
     def __dealloc__(self):
-        rf_free(self.data)
+        rf_free(self.data, self.nbytes)
 
 
 # ---- packed weights --------------------------------------------------------------------------------------------------------

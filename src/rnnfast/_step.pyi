@@ -12,8 +12,11 @@ def step(
     y: Array,
     state_out: tuple[Array, ...],
     threads: int,
+    count: int = 1,
 ) -> None:
-    """x (B, I), y (B, H), each state (layers, B, H) or None for zeros; contiguous, checked. A state_out may be its state."""
+    """x (B, I), y (B, H), each state (layers, B, H) or None for zeros; contiguous, checked. A state_out may be its state.
+
+    count: times over, for measurements."""
 
 def try_step(layers: tuple[Weights, ...], x: Any, state: Any, out: Any, threads: int) -> bool:
     """The step, if x, state and out are exactly what they should be; else False, and nothing is done."""

@@ -64,15 +64,19 @@ cdef inline void fill(Job *j, Weights w, Py_ssize_t B) noexcept:
     j.h_in_y = True
 
 
-def step(tuple layers, x, tuple state, y, tuple state_out, int threads):
-    """x (B, I), y (B, H), each state (layers, B, H) or None for zeros; contiguous, checked. A state_out may be its state."""
+def step(tuple layers, x, tuple state, y, tuple state_out, int threads, Py_ssize_t count=1):
+    """x (B, I), y (B, H), each state (layers, B, H) or None for zeros; contiguous, checked. A state_out may be its state.
+
+    count: times over, so that bench/step_overhead.py can tell what Python adds."""
     cdef States s
+    cdef Py_ssize_t i
     s.h, s.h_out = data(state[0]), data(state_out[0])
     s.c = s.c_out = NULL
     if len(state) == 2:
         s.c, s.c_out = data(state[1]), data(state_out[1])
-    if not run(layers, cnp.PyArray_DIM(<cnp.ndarray>x, 0), data(x), data(y), &s, threads):
-        raise MemoryError("rnnfast: no memory for the scratch of a step")
+    for i in range(count):
+        if not run(layers, cnp.PyArray_DIM(<cnp.ndarray>x, 0), data(x), data(y), &s, threads):
+            raise MemoryError("rnnfast: no memory for the scratch of a step")
 
 
 cdef inline bint fits(array, int kind, int ndim, Py_ssize_t layers, Py_ssize_t B, Py_ssize_t n, bint writeable) noexcept:

@@ -10,7 +10,7 @@ import numpy as np
 
 from rnnfast import _step, checks
 from rnnfast._core import Weights
-from rnnfast._types import Array, State
+from rnnfast._types import Array, S
 from rnnfast.runtime import COMPILED, PRESENT, current_isa, get_num_threads
 from rnnfast.stack import Stack
 from rnnfast.states import outward
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rnnfast.layers import Layer
 
 
-class Frozen(Stack):
+class Frozen(Stack[S]):
     """A layer's weights at the moment of ``net.freeze()``, packed for one ISA. Has the layer's constructor arguments as
     attributes; pickles; any number of threads may call it."""
 
@@ -27,7 +27,7 @@ class Frozen(Stack):
     _params: dict[str, Array]
     _weights: tuple[Weights, ...]
 
-    def __init__(self, layer: Layer) -> None:
+    def __init__(self, layer: Layer[S]) -> None:
         self.__setstate__(
             {
                 **{name: getattr(layer, name) for name in layer._arguments()},
@@ -60,18 +60,18 @@ class Frozen(Stack):
 
     __delattr__ = __setattr__  # type: ignore[assignment]
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Frozen:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Frozen[S]:
         return self  # immutable
 
-    def __copy__(self) -> Frozen:
+    def __copy__(self) -> Frozen[S]:
         return self
 
     def __repr__(self) -> str:
         return f"{super().__repr__()}.freeze()"
 
     def __call__(
-        self, x: Any, state: Any = None, *, lengths: Any = None, out: tuple[Array, State] | None = None
-    ) -> tuple[Array, State]:
+        self, x: Any, state: Any = None, *, lengths: Any = None, out: tuple[Array, S] | None = None
+    ) -> tuple[Array, S]:
         """Inference over a whole sequence; see the layer's own call.
 
         Parameters
@@ -113,7 +113,7 @@ class Frozen(Stack):
         self._forward(self._weights, inputs, y=y, final=tuple(a.reshape(full) for a in states_out))
         return y_out, outward(states_out)
 
-    def step(self, x_t: Any, state: Any = None, *, out: tuple[Array, State] | None = None) -> tuple[Array, State]:
+    def step(self, x_t: Any, state: Any = None, *, out: tuple[Array, S] | None = None) -> tuple[Array, S]:
         """One time step of all layers, for streams.
 
         Parameters

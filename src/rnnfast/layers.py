@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rnnfast import checks
-from rnnfast._types import Array, State
+from rnnfast._types import Array, S
 from rnnfast.cells import GRU as GRU_CELL
 from rnnfast.cells import LSTM as LSTM_CELL
 from rnnfast.cells import SIMPLE_RNN as SIMPLE_RNN_CELL
@@ -31,7 +31,7 @@ _PARAMETERS = """
         x and y are (B, T, ...) instead of (T, B, ...). States stay (num_layers*D, B, H).
     dropout : float
         Probability with which `record` zeroes each element of the input of every layer but the first, the others scaled by
-        ``1 / (1 - dropout)``; with one layer there is nothing to drop.
+        ``1 / (1 - dropout)``; in steps of 1/65536. With one layer there is nothing to drop.
     bidirectional : bool
         A second direction a layer (D = 2); y's last axis is forward, then reverse.
     dtype : numpy.float32 or numpy.float64
@@ -50,7 +50,7 @@ _PARAMETERS = """
     """
 
 
-class Layer(Stack):
+class Layer(Stack[S]):
     """Not public: what the three layers share."""
 
     def __init__(
@@ -110,7 +110,7 @@ class Layer(Stack):
         for name, value in values.items():
             self._params[name][...] = value
 
-    def __call__(self, x: Any, state: Any = None, *, lengths: Any = None) -> tuple[Array, State]:
+    def __call__(self, x: Any, state: Any = None, *, lengths: Any = None) -> tuple[Array, S]:
         """Inference over a whole sequence.
 
         Parameters
@@ -144,7 +144,7 @@ class Layer(Stack):
 
     def record(
         self, x: Any, state: Any = None, *, lengths: Any = None, rng: Any = None, checkpoint_every: int | None = None
-    ) -> tuple[Array, State, StackTape]:
+    ) -> tuple[Array, S, StackTape[S]]:
         """Forward pass of a training step: as a call, with dropout, and with the tape for the backward pass.
 
         Parameters
@@ -174,11 +174,11 @@ class Layer(Stack):
         weights = self._pack(self._params, current_isa(), trainable=True)
         recorded: list[Recorded] = []
         y, final = self._forward(weights, inputs, recorded=recorded, rng=draw, checkpoint_every=every)
-        y, state = self._outward(y, final, inputs.unbatched)
+        y, last = self._outward(y, final, inputs.unbatched)
         y = checks.locked(y)
-        return y, state, StackTape(self, recorded, inputs, y)
+        return y, last, StackTape(self, recorded, inputs, y)
 
-    def freeze(self) -> Frozen:
+    def freeze(self) -> Frozen[S]:
         """An immutable copy with prepacked weights: the fastest form for inference, and the one that can `step`.
 
         Returns
@@ -197,7 +197,7 @@ class Layer(Stack):
         return {**self.__dict__, "_params": {name: value.copy() for name, value in self._params.items()}}
 
 
-class SimpleRNN(Layer):
+class SimpleRNN(Layer[Array]):
     __doc__ = """Simple (Elman) recurrent layers: ``h_t = f(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh)``, see `rnnfast.simple_rnn`.
     """ + _PARAMETERS.format(
         option="""
@@ -230,7 +230,7 @@ class SimpleRNN(Layer):
         return str(self._choice)
 
 
-class LSTM(Layer):
+class LSTM(Layer[tuple[Array, Array]]):
     __doc__ = """Long short-term memory layers, gates i f g o, state (h, c); the formulas are in `rnnfast.lstm`.
     """ + _PARAMETERS.format(option="")
 
@@ -252,7 +252,7 @@ class LSTM(Layer):
         super().__init__(None, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype, rng)
 
 
-class GRU(Layer):
+class GRU(Layer[Array]):
     __doc__ = """Gated recurrent unit layers, gates r z n; the formulas are in `rnnfast.gru`.
     """ + _PARAMETERS.format(
         option="""
@@ -285,4 +285,4 @@ class GRU(Layer):
         return bool(self._choice)
 
 
-LAYERS: dict[str, type[Layer]] = {layer.cell.name: layer for layer in (SimpleRNN, LSTM, GRU)}
+LAYERS: dict[str, type[Layer[Any]]] = {layer.cell.name: layer for layer in (SimpleRNN, LSTM, GRU)}

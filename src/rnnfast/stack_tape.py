@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple
 
 import numpy as np
 
 from rnnfast import checks
-from rnnfast._types import Array
+from rnnfast._types import Array, S
 from rnnfast.direction import DirectionGradients, prepare_backward, run_backward
 from rnnfast.stack import Inputs, Recorded, Stack, drop
 from rnnfast.states import outward
@@ -21,13 +21,13 @@ class Prepared(NamedTuple):
     initial: tuple[Array, ...]
 
 
-class StackTape:
+class StackTape(Generic[S]):
     """The record of one `net.record`, for one backward pass."""
 
-    def __init__(self, stack: Stack, recorded: list[Recorded], inputs: Inputs, y: Array) -> None:
+    def __init__(self, stack: Stack[S], recorded: list[Recorded], inputs: Inputs, y: Array) -> None:
         self._stack, self._once, self._inputs, self._y_shape = stack, Once(recorded), inputs, y.shape
 
-    def backward(self, dy: Any = None, dstate: Any = None, *, need_x: bool = True) -> LayerGradients:
+    def backward(self, dy: Any = None, dstate: Any = None, *, need_x: bool = True) -> LayerGradients[S]:
         """Back-propagation through time.
 
         Parameters
@@ -100,12 +100,14 @@ class StackTape:
 
     def _backward(
         self, recorded: list[Recorded], prepared: Prepared, dy: Array | None, dstate: tuple[Array | None, ...]
-    ) -> LayerGradients:
+    ) -> LayerGradients[S]:
         """dy (T, B, D*H) or None; dstate (num_layers*D, B, H) or None each."""
         stack, H, initial = self._stack, self._stack.hidden_size, prepared.initial
         for layer in range(stack.num_layers - 1, -1, -1):
             total: Array | None = None
-            _, tapes, mask = recorded.pop()  # what a layer kept is freed as soon as it is used up
+            x, tapes, kept, dropped = recorded.pop()  # what a layer kept is freed as soon as it is used up
+            if kept is not None and dropped is not None and layer < stack.num_layers - 1:
+                drop(x, kept, stack.dropout, dropped)
             for direction, (tape, g) in enumerate(zip(tapes, prepared.gradients[layer], strict=True)):
                 place = layer * stack._directions + direction
                 run_backward(
@@ -116,8 +118,8 @@ class StackTape:
                 )
                 if g.x is not None:
                     total = g.x if total is None else np.add(total, g.x, out=total)
-            if total is not None:
-                drop(total, mask, stack.dropout)
+            if total is not None and kept is not None:
+                drop(total, kept, stack.dropout, total)
             dy = total
             del tapes, tape
 

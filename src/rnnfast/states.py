@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from rnnfast._types import Array, State
+from rnnfast._types import Array
 
 A = TypeVar("A")
 
 
-def outward(parts: tuple[Array, ...]) -> State:
+def outward(parts: tuple[Array, ...]) -> Any:
     """(h,) -> h; (h, c) -> (h, c)."""
     return (parts[0], parts[1]) if len(parts) == 2 else parts[0]
 

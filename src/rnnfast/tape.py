@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
 
 from rnnfast import _layer, checks
-from rnnfast._types import Array, State
+from rnnfast._types import Array, S
 from rnnfast.cells import Cell
 from rnnfast.direction import prepare_backward, run_backward
 
@@ -118,10 +118,10 @@ class Tape:
 
 
 @dataclass(frozen=True, repr=False)
-class LayerGradients:
+class LayerGradients(Generic[S]):
     """x: gradient of x, or None; state: of the initial state, in its form; params: by parameter name."""
 
     x: Array | None
-    state: State
+    state: S
     params: Mapping[str, Array]
     __repr__ = shapes
