@@ -1,0 +1,107 @@
+"""rnnfast and its peers side by side: ``python bench/compare.py --threads 1,2 --out results/``. See bench/README.md."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Collection
+from itertools import groupby
+from pathlib import Path
+
+import tables
+from machine import machine, versions
+from peers import PEERS
+from results import Results
+from rnnfast.cells import CELLS
+from rnnfast.progress import progress
+from rnnfast.proof.race import Race
+from rnnfast.shapes import SHAPES
+from sections import SECTIONS, Entry, entries
+
+DEFAULT_PEERS = ("numpy", "torch", "onnxruntime", "openvino", "jax")
+QUICK = {"shapes": ["stream-h64", "sine-h32", "stock-h50"], "sections": ["forward", "training", "step"]}
+QUICK_RACE = {"rounds": 3, "patience": 0.1}
+
+
+def listed(choices: Collection[str]) -> Callable[[str], list[str]]:
+    """Type of an option: names apart by commas, each among the choices."""
+
+    def parse(text: str) -> list[str]:
+        names = text.split(",")
+        for name in names:
+            if name not in choices:
+                raise argparse.ArgumentTypeError(f"expected some of {', '.join(choices)}, got {name!r}")
+        return names
+
+    return parse
+
+
+def options_of(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    shapes = [shape.name for shape in SHAPES]
+    parser.add_argument("--threads", default="1,2", help="numbers of threads, default 1,2")
+    parser.add_argument("--out", type=Path, default=Path("results"), help="folder for compare.json, compare.md and plots")
+    parser.add_argument("--sections", type=listed(SECTIONS), help=f"some of {','.join(SECTIONS)}")
+    parser.add_argument("--shapes", type=listed(shapes), help=f"some of {','.join(shapes)}")
+    parser.add_argument("--cells", type=listed(CELLS), default=list(CELLS), help=f"some of {','.join(CELLS)}")
+    parser.add_argument("--peers", type=listed(PEERS), default=list(DEFAULT_PEERS), help=f"some of {','.join(PEERS)}")
+    parser.add_argument("--rounds", type=int, default=15, help="rounds of each race, at least 3")
+    parser.add_argument("--patience", type=float, default=3.0, help="seconds after which a race ends, 3 rounds done")
+    parser.add_argument("--quick", action="store_true", help="small shapes, few rounds: does it run?")
+    parser.add_argument("--resume", action="store_true", help="go on with the run whose compare.json is in --out")
+    options = parser.parse_args(arguments)
+    options.threads = [int(n) for n in options.threads.split(",")]
+    quick = QUICK if options.quick else {}
+    options.sections = options.sections or quick.get("sections") or list(SECTIONS)
+    options.shapes = options.shapes or quick.get("shapes")
+    if options.quick:
+        options.rounds, options.patience = QUICK_RACE["rounds"], QUICK_RACE["patience"]
+    return options
+
+
+def run(options: argparse.Namespace, file: Path) -> Results:
+    """Every race that is asked for and not yet in the file, one set of processes for as many as it can serve."""
+    if options.resume and file.exists():
+        results = Results.read(file)
+    else:
+        results = Results({"machine": machine(), "versions": versions(PEERS), "absent": {}, "seconds": 0.0}, [])
+    missing = {name: f"{' and '.join(modules)} not installed" for name in options.peers if (modules := PEERS[name].missing())}
+    results.head["absent"].update(missing)
+    peers = [name for name in options.peers if name not in missing]
+    wanted = entries(options.sections, options.threads, peers, options.shapes, options.cells)
+    todo = [entry for entry in wanted if not results.has(entry)]
+
+    def crew(entry: Entry) -> tuple[int, tuple[str, ...]]:
+        return entry.threads, entry.names
+
+    with progress(len(todo), "racing") as bar:
+        for (threads, names), group in groupby(todo, crew):
+            with Race(names, threads, PEERS) as race:
+                for entry in group:
+                    began = time.perf_counter()
+                    results.add(entry, race.run(entry.task, max(3, options.rounds), options.patience))
+                    results.head["seconds"] += time.perf_counter() - began
+                    results.head["absent"].update(race.failed)
+                    results.write(file)
+                    bar.update()
+                    bar.note(f"{entry.section} {entry.task.shape.name} {entry.task.cell}")
+    return results
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit status: 0 if all contenders computed the same."""
+    options = options_of(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
+    results = run(options, options.out / "compare.json")
+    (options.out / "compare.md").write_text(tables.markdown(results) + "\n", encoding="utf-8")
+    print(tables.text(results))
+    for line in tables.absences(results):
+        print(f"  {line}")
+    wrong = tables.disagreements(results)
+    print("\n" + ("\n".join(wrong) if wrong else "All contenders computed the same."), end=" ")
+    print(f"{results.head['seconds']:.0f} seconds of races.")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
