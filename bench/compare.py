@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import time
 from collections.abc import Callable, Collection
 from itertools import groupby
 from pathlib import Path
 
+import bars
+import limit
+import paths
 import tables
 from machine import machine, versions
 from peers import PEERS
@@ -15,11 +19,10 @@ from results import Results
 from rnnfast.cells import CELLS
 from rnnfast.progress import progress
 from rnnfast.proof.race import Race
-from rnnfast.shapes import SHAPES
 from sections import SECTIONS, Entry, entries
 
 DEFAULT_PEERS = ("numpy", "torch", "onnxruntime", "openvino", "jax")
-QUICK = {"shapes": ["stream-h64", "sine-h32", "stock-h50"], "sections": ["forward", "training", "step"]}
+QUICK = {"shapes": ["stream-h64", "sine-h32"], "sections": ["forward", "training", "step"]}
 QUICK_RACE = {"rounds": 3, "patience": 0.1}
 
 
@@ -38,11 +41,11 @@ def listed(choices: Collection[str]) -> Callable[[str], list[str]]:
 
 def options_of(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    shapes = [shape.name for shape in SHAPES]
+    shapes = list(dict.fromkeys(task.shape.name for section in SECTIONS.values() for task in section.tasks))
     parser.add_argument("--threads", default="1,2", help="numbers of threads, default 1,2")
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder for compare.json, compare.md and plots")
     parser.add_argument("--sections", type=listed(SECTIONS), help=f"some of {','.join(SECTIONS)}")
-    parser.add_argument("--shapes", type=listed(shapes), help=f"some of {','.join(shapes)}")
+    parser.add_argument("--shapes", type=listed(shapes), help="some of them, by name")
     parser.add_argument("--cells", type=listed(CELLS), default=list(CELLS), help=f"some of {','.join(CELLS)}")
     parser.add_argument("--peers", type=listed(PEERS), default=list(DEFAULT_PEERS), help=f"some of {','.join(PEERS)}")
     parser.add_argument("--rounds", type=int, default=15, help="rounds of each race, at least 3")
@@ -59,23 +62,33 @@ def options_of(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
+def add_limits(results: Results, threads: int) -> None:
+    """Measures what so many threads can do at most; of several measurements the highest numbers stay."""
+    limits, found = results.head["limits"], limit.measure(threads, results.head["machine"]["caches"])
+    limits[str(threads)] = limit.better(limits.get(str(threads), found), found)
+
+
 def run(options: argparse.Namespace, file: Path) -> Results:
     """Every race that is asked for and not yet in the file, one set of processes for as many as it can serve."""
     if options.resume and file.exists():
         results = Results.read(file)
     else:
-        results = Results({"machine": machine(), "versions": versions(PEERS), "absent": {}, "seconds": 0.0}, [])
+        head = {"machine": machine(), "versions": versions(PEERS), "absent": {}, "limits": {}, "seconds": 0.0}
+        results = Results({**head, "paths": {}}, [])
     missing = {name: f"{' and '.join(modules)} not installed" for name in options.peers if (modules := PEERS[name].missing())}
     results.head["absent"].update(missing)
     peers = [name for name in options.peers if name not in missing]
     wanted = entries(options.sections, options.threads, peers, options.shapes, options.cells)
     todo = [entry for entry in wanted if not results.has(entry)]
+    if not options.quick:
+        results.head["paths"] = {name: paths.path(name) for name in peers if name in paths.ASKED}
 
     def crew(entry: Entry) -> tuple[int, tuple[str, ...]]:
         return entry.threads, entry.names
 
     with progress(len(todo), "racing") as bar:
         for (threads, names), group in groupby(todo, crew):
+            add_limits(results, threads)
             with Race(names, threads, PEERS) as race:
                 for entry in group:
                     began = time.perf_counter()
@@ -88,17 +101,25 @@ def run(options: argparse.Namespace, file: Path) -> Results:
     return results
 
 
+def draw(results: Results, folder: Path) -> str:
+    """Plots, where matplotlib is installed; returns what to tell."""
+    if importlib.util.find_spec("matplotlib") is None:
+        return "No plots: matplotlib not installed."
+    import plots
+
+    return f"Plots: {', '.join(file.name for file in plots.draw(results, folder))}."
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit status: 0 if all contenders computed the same."""
     options = options_of(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     results = run(options, options.out / "compare.json")
     (options.out / "compare.md").write_text(tables.markdown(results) + "\n", encoding="utf-8")
-    print(tables.text(results))
-    for line in tables.absences(results):
-        print(f"  {line}")
+    print(tables.text(results), bars.summary(results), sep="\n\n")
+    print("\n" + "\n".join([*tables.absences(results), draw(results, options.out)]))
     wrong = tables.disagreements(results)
-    print("\n" + ("\n".join(wrong) if wrong else "All contenders computed the same."), end=" ")
+    print("\n".join(wrong) if wrong else "All contenders computed the same.", end=" ")
     print(f"{results.head['seconds']:.0f} seconds of races.")
     return 1 if wrong else 0
 

@@ -16,14 +16,15 @@ from rnnfast.proof.contenders import Contender
 CPU = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
-def caches() -> dict[str, int]:
-    """Bytes of each data cache of the first CPU, L1 first; empty where the system does not say."""
-    sizes = {}
+def caches() -> dict[str, dict[str, int]]:
+    """Bytes of each data cache of the first CPU, L1 first, and how many CPUs share it; empty where the system does not say."""
+    found = {}
     for index in sorted(CPU.glob("index*")):
-        kind, level, size = ((index / name).read_text().strip() for name in ("type", "level", "size"))
+        kind, level, size, shared = ((index / name).read_text().strip() for name in ("type", "level", "size", "shared_cpu_map"))
         if kind != "Instruction":
-            sizes[f"L{level}"] = int(size[:-1]) * {"K": 2**10, "M": 2**20}[size[-1]]
-    return sizes
+            nbytes = int(size[:-1]) * {"K": 2**10, "M": 2**20}[size[-1]]
+            found[f"L{level}"] = {"bytes": nbytes, "cpus": int(shared.replace(",", ""), 16).bit_count()}
+    return found
 
 
 def compiler() -> str:

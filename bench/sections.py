@@ -81,8 +81,8 @@ class Entry(NamedTuple):
 def entries(
     sections: list[str], threads: list[int], peers: list[str], shapes: list[str] | None, cells: list[str]
 ) -> Iterator[Entry]:
-    """Everything to be raced, in an order that lets one set of processes serve as long as possible. shapes: names of named
-    shapes; None is all, and those of the sections that have their own."""
+    """Everything to be raced, in an order that lets one set of processes serve as long as possible. shapes: their
+    names; None is all."""
     for name in sections:
         section = SECTIONS[name]
         for count in threads:

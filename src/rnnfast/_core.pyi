@@ -15,6 +15,12 @@ def compiled_isas() -> tuple[str, ...]:
 def apply(function: Literal["tanh", "sigmoid"], isa: int, x: Array) -> Array:
     """The kernels' own vector math on a contiguous float array; a new array."""
 
+def probe_fma(isa: int, itemsize: int, repeats: int) -> float:
+    """Does multiply-adds on registers, without the GIL; returns how many floating point operations that were."""
+
+def probe_load(isa: int, data: Array, repeats: int) -> float:
+    """Reads a contiguous float array so many times, without the GIL, but for a rest of less than 2 kB; returns the bytes."""
+
 @final
 class Buffer:
     """64-byte aligned memory."""
