@@ -11,6 +11,7 @@ from pathlib import Path
 
 import bars
 import limit
+import page
 import paths
 import tables
 from machine import machine, versions
@@ -39,10 +40,18 @@ def listed(choices: Collection[str]) -> Callable[[str], list[str]]:
     return parse
 
 
+def counts(text: str) -> list[int]:
+    """Type of an option: whole numbers from 1 on."""
+    numbers = text.split(",")
+    if not all(n.isdecimal() and int(n) for n in numbers):
+        raise argparse.ArgumentTypeError(f"expected numbers like 1,2, got {text!r}")
+    return [int(n) for n in numbers]
+
+
 def options_of(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     shapes = list(dict.fromkeys(task.shape.name for section in SECTIONS.values() for task in section.tasks))
-    parser.add_argument("--threads", default="1,2", help="numbers of threads, default 1,2")
+    parser.add_argument("--threads", type=counts, default=[1, 2], help="numbers of threads, default 1,2")
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder for compare.json, compare.md and plots")
     parser.add_argument("--sections", type=listed(SECTIONS), help=f"some of {','.join(SECTIONS)}")
     parser.add_argument("--shapes", type=listed(shapes), help="some of them, by name")
@@ -53,7 +62,6 @@ def options_of(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="small shapes, few rounds: does it run?")
     parser.add_argument("--resume", action="store_true", help="go on with the run whose compare.json is in --out")
     options = parser.parse_args(arguments)
-    options.threads = [int(n) for n in options.threads.split(",")]
     quick = QUICK if options.quick else {}
     options.sections = options.sections or quick.get("sections") or list(SECTIONS)
     options.shapes = options.shapes or quick.get("shapes")
@@ -101,13 +109,14 @@ def run(options: argparse.Namespace, file: Path) -> Results:
     return results
 
 
-def draw(results: Results, folder: Path) -> str:
-    """Plots, where matplotlib is installed; returns what to tell."""
+def draw(results: Results, folder: Path) -> list[str]:
+    """Names of the plots; none where matplotlib is not installed."""
     if importlib.util.find_spec("matplotlib") is None:
-        return "No plots: matplotlib not installed."
+        print("No plots: matplotlib not installed.")
+        return []
     import plots
 
-    return f"Plots: {', '.join(file.name for file in plots.draw(results, folder))}."
+    return [file.name for file in plots.draw(results, folder)]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -115,9 +124,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = options_of(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     results = run(options, options.out / "compare.json")
-    (options.out / "compare.md").write_text(tables.markdown(results) + "\n", encoding="utf-8")
-    print(tables.text(results), bars.summary(results), sep="\n\n")
-    print("\n" + "\n".join([*tables.absences(results), draw(results, options.out)]))
+    print(tables.text(results), bars.summary(results), "\n".join(tables.absences(results)), sep="\n\n")
+    images = draw(results, options.out)
+    (options.out / "compare.md").write_text(page.page(results, images), encoding="utf-8")
     wrong = tables.disagreements(results)
     print("\n".join(wrong) if wrong else "All contenders computed the same.", end=" ")
     print(f"{results.head['seconds']:.0f} seconds of races.")

@@ -32,6 +32,8 @@ def speed(results: Results, plt: Any) -> Iterator[tuple[str, Any]]:
         for threads in sorted({row.threads for row in results.of(section)}):
             rows = results.of(section, threads=threads)
             at, names = place(rows), peers_of(rows)
+            if not names:
+                continue
             figure, panels = plt.subplots(1, len(CELLS), figsize=(10, 3.2), sharey=True, layout="constrained")
             for cell, axes in zip(CELLS, panels, strict=True):
                 for name in names:

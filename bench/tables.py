@@ -63,10 +63,6 @@ def markdown_table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *rows))
 
 
-def markdown(results: Results) -> str:
-    return "\n\n".join(f"## {title[0].upper()}{title[1:]}\n\n{markdown_table(h, rows)}" for title, h, rows in tables(results))
-
-
 def disagreements(results: Results) -> list[str]:
     """Races whose contenders do not compute the same."""
     wrong = []
