@@ -10,6 +10,7 @@ import pytest
 import rnnfast
 from rnnfast.cells import CELLS
 from rnnfast.layers import LAYERS
+from rnnfast.proof.contenders import Task
 from rnnfast.shapes import SHAPES
 
 CASES = [(cell, shape) for shape in SHAPES for cell in CELLS]
@@ -22,15 +23,16 @@ def dtype(request):
 
 
 def layer_and_x(cell, shape, dtype):
-    net = LAYERS[cell](shape.I, shape.H, dtype=dtype, rng=0)
+    net = LAYERS[cell](shape.I, shape.H, shape.num_layers, bidirectional=shape.bidirectional, dtype=dtype, rng=0)
     return net, np.random.default_rng(0).standard_normal((shape.T, shape.B, shape.I)).astype(dtype)
 
 
 def note(benchmark, cell, shape, training):
     """The figures that turn a time into GFLOP/s."""
-    flops = CELLS[cell].flops(shape.T, shape.B, shape.I, shape.H, training=training)
     config = rnnfast.show_config("dicts")
-    benchmark.extra_info.update(gflop=flops / 1e9, isa=config["CPU"]["isa"], threads=rnnfast.get_num_threads())
+    benchmark.extra_info.update(
+        gflop=Task(cell, shape, training).flops / 1e9, isa=config["CPU"]["isa"], threads=rnnfast.get_num_threads()
+    )
 
 
 @pytest.mark.parametrize(("cell", "shape"), CASES, ids=IDS)
@@ -50,6 +52,6 @@ def test_forward(benchmark, cell, shape, dtype):
 )
 def test_training_step(benchmark, cell, shape, dtype):
     net, x = layer_and_x(cell, shape, dtype)
-    dy = np.ones((shape.T, shape.B, shape.H), dtype)
+    dy = np.ones((shape.T, shape.B, shape.directions * shape.H), dtype)
     note(benchmark, cell, shape, training=True)
     benchmark(lambda: net.record(x)[2].backward(dy))

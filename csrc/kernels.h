@@ -23,6 +23,7 @@
 #include "tile.h"
 #include "pack.h"
 #include "gemm.h"
+#include "probe.h"
 
 /* dh_t: what the product with the gates' gradients of t+1 gives, the gradient from outside, and what no product carries. */
 RF_INLINE V dh_of(const rf_step *s, ptrdiff_t row, ptrdiff_t unit, const span n, V sum)
@@ -47,6 +48,7 @@ const rf_kernels RF_TABLE_NAME(RF_ISA, RF_DTYPE) = {
     .itemsize = sizeof(T), .lanes = LANES, .width = 2 * LANES, .mr = MR2,
     .pack_gates = pack_gates, .pack_rows = pack_rows, .column_sum = column_sum, .gemm = gemm,
     .tanh = map_tanh, .sigmoid = map_sigmoid,
+    .probe_fma = probe_fma, .probe_load = probe_load,
     .forward = {RF_CELLS(RF_FORWARD_OF)},
     .backward = {RF_CELLS(RF_BACKWARD_OF)},
 };

@@ -120,6 +120,8 @@ typedef struct rf_kernels {
     void (*gemm)(const rf_gemm *);
     void (*tanh)(const void *x, void *y, ptrdiff_t n);          /* the kernels' vector math on an array, */
     void (*sigmoid)(const void *x, void *y, ptrdiff_t n);       /* so that tests can reach it */
+    double (*probe_fma)(ptrdiff_t repeats);                     /* for benchmarks (probe.h): 2 mr vectors' multiply-adds */
+    double (*probe_load)(const void *data, ptrdiff_t n, ptrdiff_t repeats); /* n elements, a multiple of 2 mr vectors */
     rf_step_fn forward[RF_MAX_CELLS][RF_MAX_PHASES];
     rf_step_fn backward[RF_MAX_CELLS][RF_MAX_PHASES];
 } rf_kernels;

@@ -9,7 +9,7 @@ from rnnfast import runtime
 from rnnfast.cells import CELLS
 from rnnfast.proof import contenders, loop, prove, report
 from rnnfast.proof.contenders import CONTENDERS, Task, arguments
-from rnnfast.shapes import SHAPES
+from rnnfast.shapes import BY_NAME, SHAPES
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_error_measure():
 def test_the_numpy_loop_is_right(cell):
     """The baseline computes what the kernels compute, forward and gradients."""
     for training in (False, True):
-        task = Task(cell, "stock-h50", training)
+        task = Task(cell, BY_NAME["stock-h50"], training)
         ours, theirs = contenders.rnnfast_task(task, 1)(), contenders.numpy_task(task, 1)()
         for a, b in zip(ours, theirs, strict=True):
             assert b.size == 0 or prove.error(a, b) < 1e-5
@@ -98,6 +98,6 @@ def test_the_numpy_loop_is_right(cell):
 
 
 def test_shapes_are_named_once():
-    assert len({shape.name for shape in SHAPES}) == len(SHAPES) == 11
-    shape, x, weights = arguments(Task("lstm", "stock-h50", True))
-    assert x.shape == (60, 32, 1) and weights["w_hh"].shape == (200, 50) and shape.training
+    assert len({shape.name for shape in SHAPES}) == len(SHAPES) == 13
+    shape, x, weights = arguments(Task("lstm", BY_NAME["stock-h50"], True))
+    assert x.shape == (60, 32, 1) and weights["weight_hh_l0"].shape == (200, 50) and shape.training

@@ -78,6 +78,8 @@ cdef extern from "rnnfast.h" nogil:
         void (*gemm)(const rf_gemm *) noexcept nogil
         void (*tanh)(const void *x, void *y, ptrdiff_t n) noexcept nogil
         void (*sigmoid)(const void *x, void *y, ptrdiff_t n) noexcept nogil
+        double (*probe_fma)(ptrdiff_t repeats) noexcept nogil
+        double (*probe_load)(const void *data, ptrdiff_t n, ptrdiff_t repeats) noexcept nogil
         rf_step_fn forward[8][2]
         rf_step_fn backward[8][2]
 

@@ -21,6 +21,12 @@ def let_rest(on: bool) -> bool:
 def trim() -> int:
     """Frees the large blocks that are kept for later calls; returns their bytes (for tests)."""
 
+def probe_fma(isa: int, itemsize: int, repeats: int) -> float:
+    """Does multiply-adds on registers, without the GIL; returns how many floating point operations that were."""
+
+def probe_load(isa: int, data: Array, repeats: int) -> float:
+    """Reads a contiguous float array so many times, without the GIL, but for a rest of less than 2 kB; returns the bytes."""
+
 @final
 class Buffer:
     """64-byte aligned memory."""

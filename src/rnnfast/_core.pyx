@@ -1,5 +1,5 @@
 # cython: language_level=3, freethreading_compatible=True, boundscheck=False, wraparound=False, cdivision=True
-"""What the C side offers to Python: the ISAs, the vector math for tests, packed weights; and to the other modules: team and scratch."""
+"""What the C side offers to Python: the ISAs, vector math for tests, probes for benchmarks, packed weights; and to the other modules: team and scratch."""
 cimport cython
 cimport numpy as cnp
 from libc.string cimport memcpy, memset
@@ -61,6 +61,24 @@ def apply(str function, int isa, cnp.ndarray x):
     else:
         kernels.sigmoid(cnp.PyArray_DATA(x), cnp.PyArray_DATA(y), cnp.PyArray_SIZE(x))
     return y
+
+
+def probe_fma(int isa, int itemsize, Py_ssize_t repeats):
+    """Does multiply-adds on registers, without the GIL; returns how many floating point operations that were."""
+    cdef const rf_kernels *kernels = rf_isa_kernels(isa, itemsize)
+    with nogil:
+        kernels.probe_fma(repeats)
+    return 4.0 * kernels.mr * kernels.lanes * repeats
+
+
+def probe_load(int isa, cnp.ndarray data, Py_ssize_t repeats):
+    """Reads a contiguous float array so many times, without the GIL, but for a rest of less than 2 kB; returns the bytes."""
+    cdef const rf_kernels *kernels = rf_isa_kernels(isa, cnp.PyArray_ITEMSIZE(data))
+    cdef const void *address = cnp.PyArray_DATA(data)
+    cdef Py_ssize_t block = 2 * kernels.mr * kernels.lanes, n = cnp.PyArray_SIZE(data) // block * block
+    with nogil:
+        kernels.probe_load(address, n, repeats)
+    return float(n * kernels.itemsize * repeats)
 
 
 # ---- memory ----------------------------------------------------------------------------------------------------------------

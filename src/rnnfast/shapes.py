@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Shape(NamedTuple):
-    """input_size I, hidden_size H, batch B, steps T; what: where such a shape occurs."""
+    """input_size I, hidden_size H, batch B, steps T; what: where such a shape occurs; layers and directions."""
 
     name: str
     I: int
@@ -14,6 +14,21 @@ class Shape(NamedTuple):
     B: int
     T: int
     what: str
+    num_layers: int = 1
+    bidirectional: bool = False
+
+    @property
+    def directions(self) -> int:
+        return 2 if self.bidirectional else 1
+
+    @property
+    def places(self) -> list[tuple[str, int]]:
+        """Each layer and direction, in order: its suffix in parameter names (l0, l0_reverse, l1, ...) and its input size."""
+        return [
+            (f"l{layer}{suffix}", self.directions * self.H if layer else self.I)
+            for layer in range(self.num_layers)
+            for suffix in ("", "_reverse")[: self.directions]
+        ]
 
     @property
     def training(self) -> bool:
@@ -33,5 +48,7 @@ SHAPES = (
     Shape("s2s-h512-b16", 512, 512, 16, 25, "sequence to sequence"),
     Shape("db-h1024-b1", 1024, 1024, 1, 25, "DeepBench, one sequence"),
     Shape("db-h1024-b64", 1024, 1024, 64, 25, "DeepBench, batch of 64"),
+    Shape("bi-h256", 256, 256, 1, 100, "tagging, both directions", bidirectional=True),
+    Shape("deep-h512", 512, 512, 1, 100, "speech or text, two layers", num_layers=2),
 )
 BY_NAME = {shape.name: shape for shape in SHAPES}

@@ -1,7 +1,7 @@
 """Who can be timed: rnnfast, the NumPy loop, and the peers that are installed, each by its fastest path, same threads.
 
 A contender makes, for a task (cell, shape, training or not), a function without arguments that does the work once and
-returns y and, when training, the gradients of sum(y) in the order x, w_ih, w_hh, b_ih, b_hh. Imports are inside, so that
+returns y and, when training, the gradients of sum(y) of x and the parameters in PyTorch's order. Imports are inside, so that
 naming a contender costs nothing.
 """
 
@@ -15,90 +15,149 @@ import numpy as np
 
 from rnnfast._types import Array
 from rnnfast.cells import CELLS
-from rnnfast.shapes import BY_NAME, Shape
+from rnnfast.shapes import Shape
 
 Result = list[Array]
 
 
 class Task(NamedTuple):
-    """cell: name in CELLS; shape: name in SHAPES; training: forward and backward, else inference."""
+    """cell: name in CELLS; training: forward and backward, else inference; lengths: steps of each sample of a ragged batch;
+    stateful: one step of a stream, the state goes in and comes out."""
 
     cell: str
-    shape: str
+    shape: Shape
     training: bool
+    dtype: str = "float32"
+    lengths: tuple[int, ...] | None = None
+    stateful: bool = False
+
+    @property
+    def flops(self) -> float:
+        """Of the products of all layers and directions."""
+        _, I, H, B, T, *_ = self.shape
+        return sum(CELLS[self.cell].flops(T, B, size, H, training=self.training) for _, size in self.shape.places)
 
 
 def arguments(task: Task) -> tuple[Shape, Array, dict[str, Array]]:
-    """The shape, x and the weights of a task: the same for every contender."""
-    shape, rng = BY_NAME[task.shape], np.random.default_rng(7)
+    """The shape, x (T, B, I) and the weights of a task, by PyTorch's names: the same for every contender."""
+    shape, rng = task.shape, np.random.default_rng(7)
     rows, bound = len(CELLS[task.cell].gates) * shape.H, shape.H**-0.5
-    shapes = {"w_ih": (rows, shape.I), "w_hh": (rows, shape.H), "b_ih": (rows,), "b_hh": (rows,)}
-    weights = {name: rng.uniform(-bound, bound, s).astype(np.float32) for name, s in shapes.items()}
-    return shape, rng.standard_normal((shape.T, shape.B, shape.I)).astype(np.float32), weights
+    weights = {}
+    for suffix, size in shape.places:
+        sizes = {"weight_ih": (rows, size), "weight_hh": (rows, shape.H), "bias_ih": (rows,), "bias_hh": (rows,)}
+        for name, s in sizes.items():
+            weights[f"{name}_{suffix}"] = rng.uniform(-bound, bound, s).astype(task.dtype)
+    return shape, rng.standard_normal((shape.T, shape.B, shape.I)).astype(task.dtype), weights
+
+
+def by_layer(shape: Shape, weights: dict[str, Array]) -> list[list[tuple[Array, ...]]]:
+    """For each layer, for each direction: w_ih, w_hh, b_ih, b_hh."""
+    values, D = list(weights.values()), shape.directions
+    places = [tuple(values[i : i + 4]) for i in range(0, len(values), 4)]
+    return [places[i : i + D] for i in range(0, len(places), D)]
 
 
 def rnnfast_task(task: Task, threads: int) -> Callable[[], Result]:
-    """Inference: a frozen layer, for one step `step`; training: record and backward, packing included."""
+    """Inference: a frozen layer that writes into given arrays, for one step `step`; training: record and backward, packing
+    included."""
     import rnnfast
     from rnnfast.layers import LAYERS
 
     rnnfast.set_num_threads(threads)
     shape, x, weights = arguments(task)
-    net = LAYERS[task.cell](shape.I, shape.H)  # type: ignore[call-arg]
-    kinds = {"w": "weight", "b": "bias"}
-    net.load_params({f"{kinds[name[0]]}{name[1:]}_l0": w for name, w in weights.items()})
+    net = LAYERS[task.cell](
+        shape.I,
+        shape.H,
+        num_layers=shape.num_layers,
+        bidirectional=shape.bidirectional,
+        dtype=task.dtype,
+    )  # type: ignore[call-arg]
+    net.load_params(weights)
+    lengths = None if task.lengths is None else np.array(task.lengths)
     if task.training:
-        dy = np.ones((shape.T, shape.B, shape.H), np.float32)
+        dy = np.ones((shape.T, shape.B, shape.directions * shape.H), task.dtype)
 
         def train() -> Result:
-            y, _, tape = net.record(x)
+            y, _, tape = net.record(x, lengths=lengths)
             g = tape.backward(dy)
             return [y, g.x, *g.params.values()]  # type: ignore[list-item]
 
         return train
     fast = net.freeze()
-    if shape.T == 1:
+    if shape.T == 1 and not shape.bidirectional:
         x_t = x[0]
         y, state = fast.step(x_t)
+        arrays = list(state) if isinstance(state, tuple) else [state]
+        for a in arrays:
+            a[...] = 0
+        initial = state if task.stateful else None
 
         def step() -> Result:
-            fast.step(x_t, out=(y, state))
-            return [y[None]]
+            fast.step(x_t, initial, out=(y, state))
+            return [y[None], *arrays] if task.stateful else [y[None]]
 
         return step
-    return lambda: [fast(x)[0]]
+    out = fast(x, lengths=lengths)
+
+    def infer() -> Result:
+        fast(x, lengths=lengths, out=out)
+        return [out[0]]
+
+    return infer
 
 
-def numpy_task(task: Task, threads: int) -> Callable[[], Result]:
+def numpy_task(task: Task, threads: int) -> Callable[[], Result] | None:
     """The loop of loop.py; its BLAS takes its threads from the environment that race.py gives the process."""
     from rnnfast.proof import loop
 
-    _, x, weights = arguments(task)
+    shape, x, weights = arguments(task)
+    layers = by_layer(shape, weights)
     forward, train = loop.FORWARD[task.cell], loop.TRAIN[task.cell]
+    if task.lengths or task.stateful or (task.training and len(weights) > 4):
+        return None
     if task.training:
-        return lambda: [np.zeros(0, np.float32), *train(x, **weights)]
-    return lambda: [forward(x, **weights)]
+        return lambda: [np.zeros(0, np.float32), *train(x, *layers[0][0])]
+
+    def infer() -> Result:
+        y = x
+        for layer in layers:
+            parts = [forward(y[::way], *w)[::way] for way, w in zip((1, -1), layer, strict=False)]
+            y = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
+        return [y]
+
+    return infer
 
 
 def torch_task(task: Task, threads: int) -> Callable[[], Result] | None:
-    """Inference under inference_mode (else PyTorch leaves its fast LSTM path), training by autograd."""
+    """Inference under inference_mode (else PyTorch leaves its fast LSTM path), training by autograd; a ragged batch as a
+    packed sequence."""
     import torch
+    from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
     torch.set_num_threads(threads)
     shape, x_np, weights = arguments(task)
     kinds: dict[str, Any] = {"simple_rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
-    if task.cell not in kinds:
+    if task.cell not in kinds or task.stateful:
         return None
-    net = kinds[task.cell](shape.I, shape.H)
+    options = {"bidirectional": shape.bidirectional, "dtype": getattr(torch, task.dtype)}
+    net = kinds[task.cell](shape.I, shape.H, shape.num_layers, **options)
     with torch.no_grad():
-        for parameter, value in zip(net.parameters(), weights.values(), strict=True):
-            parameter.copy_(torch.from_numpy(value))
+        for name, parameter in net.named_parameters():
+            parameter.copy_(torch.from_numpy(weights[name]))
+    lengths = None if task.lengths is None else torch.tensor(task.lengths)
+
+    def run(x: Any) -> Any:
+        if lengths is None:
+            return net(x)[0]
+        packed = net(pack_padded_sequence(x, lengths, enforce_sorted=False))[0]
+        return pad_packed_sequence(packed, total_length=shape.T)[0]
+
     if task.training:
 
         def train() -> Result:
             x = torch.from_numpy(x_np).requires_grad_()
             net.zero_grad()
-            y = net(x)[0]
+            y = run(x)
             y.backward(torch.ones_like(y))
             return [a.detach().numpy() for a in (y, x.grad, *(p.grad for p in net.parameters())) if a is not None]
 
@@ -107,52 +166,103 @@ def torch_task(task: Task, threads: int) -> Callable[[], Result] | None:
 
     def infer() -> Result:
         with torch.inference_mode():
-            return [net(x)[0].numpy()]
+            return [run(x).numpy()]
 
     return infer
 
 
-def onnxruntime_task(task: Task, threads: int) -> Callable[[], Result] | None:
-    """Inference alone; the model is built with onnx. Gate orders: LSTM i o f c, GRU z r h."""
+def onnx_model(task: Task) -> bytes | None:
+    """The task as an ONNX model, X (T, B, I) -> Y (T, D, B, H) of the last layer; stateful: also h0, c0 -> h, c, each
+    (1, B, H). Inference in float32 alone. Gate orders: LSTM i o f c, GRU z r h."""
     import onnx
-    import onnxruntime
     from onnx import TensorProto, helper, numpy_helper
 
     orders = {"simple_rnn": [0], "lstm": [0, 3, 1, 2], "gru": [1, 0, 2]}
-    if task.training or task.cell not in orders:
+    if task.training or task.cell not in orders or task.dtype != "float32" or task.lengths:
         return None
     shape, x, weights = arguments(task)
-    order = orders[task.cell]
+    order, D, H = orders[task.cell], shape.directions, shape.H
 
     def reorder(w: Array) -> Array:
-        return np.concatenate([np.split(w, len(order))[gate] for gate in order])[None]
+        return np.concatenate([np.split(w, len(order))[gate] for gate in order])
 
-    constants = {
-        "W": reorder(weights["w_ih"]),
-        "R": reorder(weights["w_hh"]),
-        "B": np.concatenate([reorder(weights["b_ih"]), reorder(weights["b_hh"])], axis=1),
-    }
+    constants, nodes, source = dict[str, Any](), [], "X"
+    states = CELLS[task.cell].states if task.stateful else ()
     attributes: dict[str, Any] = {"linear_before_reset": 1} if task.cell == "gru" else {}
-    node = helper.make_node(
-        {"simple_rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}[task.cell],
-        ["X", "W", "R", "B"],
-        ["Y"],
-        hidden_size=shape.H,
-        **attributes,
-    )
+    layers = by_layer(shape, weights)
+    for i, layer in enumerate(layers):
+        if i:  # (T, D, B, H) -> (T, B, D*H)
+            constants[f"shape{i}"] = np.array([0, 0, D * H])
+            nodes += [
+                helper.make_node("Transpose", [f"Y{i - 1}"], [f"S{i}"], perm=[0, 2, 1, 3]),
+                helper.make_node("Reshape", [f"S{i}", f"shape{i}"], [f"X{i}"]),
+            ]
+            source = f"X{i}"
+        constants[f"W{i}"] = np.stack([reorder(w[0]) for w in layer])
+        constants[f"R{i}"] = np.stack([reorder(w[1]) for w in layer])
+        constants[f"B{i}"] = np.stack([np.concatenate([reorder(w[2]), reorder(w[3])]) for w in layer])
+        nodes.append(
+            helper.make_node(
+                {"simple_rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}[task.cell],
+                [source, f"W{i}", f"R{i}", f"B{i}", *(["", *(f"{s}0" for s in states)] if states else [])],
+                ["Y" if i == len(layers) - 1 else f"Y{i}", *states],
+                hidden_size=H,
+                direction="bidirectional" if shape.bidirectional else "forward",
+                **attributes,
+            )
+        )
+
+    def value(name: str, *sizes: int) -> Any:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, sizes)
+
     graph = helper.make_graph(
-        [node],
+        nodes,
         task.cell,
-        [helper.make_tensor_value_info("X", TensorProto.FLOAT, x.shape)],
-        [helper.make_tensor_value_info("Y", TensorProto.FLOAT, (shape.T, 1, shape.B, shape.H))],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+        [value("X", *x.shape), *(value(f"{s}0", 1, shape.B, H) for s in states)],
+        [value("Y", shape.T, D, shape.B, H), *(value(s, 1, shape.B, H) for s in states)],
+        [numpy_helper.from_array(a, name) for name, a in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
     onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def onnxruntime_task(task: Task, threads: int) -> Callable[[], Result] | None:
+    """Inference alone, into given arrays; a stream's state goes to and fro between two sets of arrays."""
+    import onnxruntime
+
+    model = onnx_model(task)
+    if model is None:
+        return None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return lambda: [session.run(None, {"X": x})[0][:, 0]]
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    shape, x_np, _ = arguments(task)
+    x = onnxruntime.OrtValue.ortvalue_from_shape_and_type(x_np.shape, np.float32)
+    x.update_inplace(x_np)
+    y = np.empty((shape.T, shape.directions, shape.B, shape.H), np.float32)
+    letters = CELLS[task.cell].states if task.stateful else ()
+    sets = [{s: np.zeros((1, shape.B, shape.H), np.float32) for s in letters} for _ in range(2)]
+
+    def bind(before: dict[str, Array], after: dict[str, Array]) -> Any:
+        binding = session.io_binding()
+        binding.bind_ortvalue_input("X", x)
+        for name, a in before.items():
+            binding.bind_input(f"{name}0", "cpu", 0, np.float32, a.shape, a.ctypes.data)
+        for name, a in {"Y": y, **after}.items():
+            binding.bind_output(name, "cpu", 0, np.float32, a.shape, a.ctypes.data)
+        return binding
+
+    bindings = [bind(sets[0], sets[1]), bind(sets[1], sets[0])]
+
+    def infer() -> Result:
+        session.run_with_iobinding(bindings[0])
+        if letters:
+            bindings.reverse()
+            sets.reverse()
+        return [y.transpose(0, 2, 1, 3).reshape(shape.T, shape.B, -1), *sets[0].values()]
+
+    return infer
 
 
 class Contender(NamedTuple):

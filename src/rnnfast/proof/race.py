@@ -1,8 +1,8 @@
 """How fast are the kernels? Times tasks by several contenders.
 
-Each contender has a process of its own, and all but the one whose turn it is are stopped (SIGSTOP, where there is one):
-threads of theirs that spin for a while after a call would take its processors. Rounds go around, and a figure is the median
-of its rounds. Results are compared before anything is timed.
+Each contender has a process of its own, which may use as many CPUs as threads, and all but the one whose turn it is are
+stopped (SIGSTOP, where there is one): threads of theirs that spin for a while after a call would take its processors. Rounds
+go around, and a figure is the median of its rounds. Results are compared before anything is timed.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import os
 import signal
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
-from rnnfast.proof.contenders import CONTENDERS, Result, Task
+from rnnfast.proof.contenders import CONTENDERS, Contender, Result, Task
 from rnnfast.proof.prove import error
 
 LEAST_SECONDS = 0.01  # a round repeats its task until it lasts this long
@@ -26,23 +26,30 @@ SAME = 1e-4  # two contenders' results may differ by this: float32 against float
 
 class Time(NamedTuple):
     """Median seconds of a task; None: this contender cannot do it. spread: slowest round / fastest. error: of its results
-    against the first contender's."""
+    against the first contender's. rounds: how many there were."""
 
     task: Task
     contender: str
     seconds: float | None
     spread: float | None = None
     error: float | None = None
+    rounds: int = 0
+
+    def figures(self) -> dict[str, Any]:
+        """Everything but the task."""
+        return {name: value for name, value in self._asdict().items() if name != "task"}
 
 
-def _serve(connection: Connection, name: str, threads: int) -> None:
+def _serve(connection: Connection, contender: Contender, threads: int) -> None:
     """The loop of a contender's process: ("make", task) -> results or None; ("run",) -> seconds per call; None ends it."""
+    if hasattr(os, "sched_setaffinity"):  # some peers ask for the CPUs there are, not for a number
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     work: Callable[[], Result] | None = None
     repeats = 1
     while (message := connection.recv()) is not None:
         try:
             if message[0] == "make":
-                work = CONTENDERS[name].make(message[1], threads)
+                work = contender.make(message[1], threads)
                 answer: Any = None
                 if work is not None:
                     answer = [a.copy() for a in work()]
@@ -71,7 +78,7 @@ class Race:
     """with Race(names, threads) as race: times = race.run(task). The first contender must not fail; another that does is left
     out from then on, and `failed` says why."""
 
-    def __init__(self, names: Sequence[str], threads: int) -> None:
+    def __init__(self, names: Sequence[str], threads: int, contenders: Mapping[str, Contender] = CONTENDERS) -> None:
         context = multiprocessing.get_context("spawn")
         variables = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
         before = {name: os.environ.get(name) for name in variables}
@@ -80,7 +87,7 @@ class Race:
         self._first, self.failed = names[0], dict[str, str]()
         for name in names:
             here, there = context.Pipe()
-            process = context.Process(target=_serve, args=(there, name, threads), daemon=True)
+            process = context.Process(target=_serve, args=(there, contenders[name], threads), daemon=True)
             process.start()
             there.close()
             self._workers[name] = (process, here)
@@ -128,7 +135,7 @@ class Race:
             figures = seconds.get(name, []) if name in self._workers else []
             if figures:
                 spread = max(figures) / min(figures)
-                times.append(Time(task, name, statistics.median(figures), spread, errors.get(name)))
+                times.append(Time(task, name, statistics.median(figures), spread, errors.get(name), len(figures)))
             else:
                 times.append(Time(task, name, None))
         return times

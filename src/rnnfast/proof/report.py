@@ -58,7 +58,7 @@ def print_times(times: list[Time], names: list[str], threads: int) -> None:
     print(f"  {'':<23}{'rnnfast':>12}" + "".join(f"{CONTENDERS[n].title:>14}" for n in others))
     table: dict[str, dict[Task, dict[str, Time]]] = {}
     for t in times:
-        table.setdefault(t.task.shape, {}).setdefault(t.task, {})[t.contender] = t
+        table.setdefault(t.task.shape.name, {}).setdefault(t.task, {})[t.contender] = t
     for name, tasks in table.items():
         shape = BY_NAME[name]
         print(f"  {name}: I {shape.I}, H {shape.H}, B {shape.B}, T {shape.T} ({shape.what})")
@@ -109,7 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
     missing = {c.title: c.missing() for c in CONTENDERS.values() if c.missing()}
     names = [name for name, contender in CONTENDERS.items() if not contender.missing()]
     tasks = [
-        Task(cell, shape, training)
+        Task(cell, BY_NAME[shape], training)
         for shape in RACED
         for cell in CELLS
         for training in ((False, True) if BY_NAME[shape].training else (False,))
@@ -137,8 +137,7 @@ def main(arguments: list[str] | None = None) -> int:
             "right": right,
             "errors": [{**vars(p), "bound": p.bound, "right": p.right} for p in proofs],
             "times": [
-                {**t.task._asdict(), "contender": t.contender, "seconds": t.seconds, "spread": t.spread, "error": t.error}
-                for t in times
+                {"cell": t.task.cell, "shape": t.task.shape.name, "training": t.task.training, **t.figures()} for t in times
             ],
         }
         Path(options.json).write_text(json.dumps(figures, indent=1), encoding="utf-8")

@@ -1,0 +1,137 @@
+"""rnnfast and its peers side by side: ``python bench/compare.py --threads 1,2 --out results/``. See bench/README.md."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import time
+from collections.abc import Callable, Collection
+from itertools import groupby
+from pathlib import Path
+
+import bars
+import limit
+import page
+import paths
+import tables
+from machine import machine, versions
+from peers import PEERS
+from results import Results
+from rnnfast.cells import CELLS
+from rnnfast.progress import progress
+from rnnfast.proof.race import Race
+from sections import SECTIONS, Entry, entries
+
+DEFAULT_PEERS = ("numpy", "torch", "onnxruntime", "openvino", "jax")
+QUICK = {"shapes": ["stream-h64", "sine-h32"], "sections": ["forward", "training", "step"]}
+QUICK_RACE = {"rounds": 3, "patience": 0.1}
+
+
+def listed(choices: Collection[str]) -> Callable[[str], list[str]]:
+    """Type of an option: names apart by commas, each among the choices."""
+
+    def parse(text: str) -> list[str]:
+        names = text.split(",")
+        for name in names:
+            if name not in choices:
+                raise argparse.ArgumentTypeError(f"expected some of {', '.join(choices)}, got {name!r}")
+        return names
+
+    return parse
+
+
+def counts(text: str) -> list[int]:
+    """Type of an option: whole numbers from 1 on."""
+    numbers = text.split(",")
+    if not all(n.isdecimal() and int(n) for n in numbers):
+        raise argparse.ArgumentTypeError(f"expected numbers like 1,2, got {text!r}")
+    return [int(n) for n in numbers]
+
+
+def options_of(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    shapes = list(dict.fromkeys(task.shape.name for section in SECTIONS.values() for task in section.tasks))
+    parser.add_argument("--threads", type=counts, default=[1, 2], help="numbers of threads, default 1,2")
+    parser.add_argument("--out", type=Path, default=Path("results"), help="folder for compare.json, compare.md and plots")
+    parser.add_argument("--sections", type=listed(SECTIONS), help=f"some of {','.join(SECTIONS)}")
+    parser.add_argument("--shapes", type=listed(shapes), help="some of them, by name")
+    parser.add_argument("--cells", type=listed(CELLS), default=list(CELLS), help=f"some of {','.join(CELLS)}")
+    parser.add_argument("--peers", type=listed(PEERS), default=list(DEFAULT_PEERS), help=f"some of {','.join(PEERS)}")
+    parser.add_argument("--rounds", type=int, default=15, help="rounds of each race, at least 3")
+    parser.add_argument("--patience", type=float, default=3.0, help="seconds after which a race ends, 3 rounds done")
+    parser.add_argument("--quick", action="store_true", help="small shapes, few rounds: does it run?")
+    parser.add_argument("--resume", action="store_true", help="go on with the run whose compare.json is in --out")
+    options = parser.parse_args(arguments)
+    quick = QUICK if options.quick else {}
+    options.sections = options.sections or quick.get("sections") or list(SECTIONS)
+    options.shapes = options.shapes or quick.get("shapes")
+    if options.quick:
+        options.rounds, options.patience = QUICK_RACE["rounds"], QUICK_RACE["patience"]
+    return options
+
+
+def add_limits(results: Results, threads: int) -> None:
+    """Measures what so many threads can do at most; of several measurements the highest numbers stay."""
+    limits, found = results.head["limits"], limit.measure(threads, results.head["machine"]["caches"])
+    limits[str(threads)] = limit.better(limits.get(str(threads), found), found)
+
+
+def run(options: argparse.Namespace, file: Path) -> Results:
+    """Every race that is asked for and not yet in the file, one set of processes for as many as it can serve."""
+    if options.resume and file.exists():
+        results = Results.read(file)
+    else:
+        head = {"machine": machine(), "versions": versions(PEERS), "absent": {}, "limits": {}, "seconds": 0.0}
+        results = Results({**head, "paths": {}}, [])
+    missing = {name: f"{' and '.join(modules)} not installed" for name in options.peers if (modules := PEERS[name].missing())}
+    results.head["absent"].update(missing)
+    peers = [name for name in options.peers if name not in missing]
+    wanted = entries(options.sections, options.threads, peers, options.shapes, options.cells)
+    todo = [entry for entry in wanted if not results.has(entry)]
+    if not options.quick:
+        results.head["paths"] = {name: paths.path(name) for name in peers if name in paths.ASKED}
+
+    def crew(entry: Entry) -> tuple[int, tuple[str, ...]]:
+        return entry.threads, entry.names
+
+    with progress(len(todo), "racing") as bar:
+        for (threads, names), group in groupby(todo, crew):
+            add_limits(results, threads)
+            with Race(names, threads, PEERS) as race:
+                for entry in group:
+                    began = time.perf_counter()
+                    results.add(entry, race.run(entry.task, max(3, options.rounds), options.patience))
+                    results.head["seconds"] += time.perf_counter() - began
+                    results.head["absent"].update(race.failed)
+                    results.write(file)
+                    bar.update()
+                    bar.note(f"{entry.section} {entry.task.shape.name} {entry.task.cell}")
+    return results
+
+
+def draw(results: Results, folder: Path) -> list[str]:
+    """Names of the plots; none where matplotlib is not installed."""
+    if importlib.util.find_spec("matplotlib") is None:
+        print("No plots: matplotlib not installed.")
+        return []
+    import plots
+
+    return [file.name for file in plots.draw(results, folder)]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit status: 0 if all contenders computed the same."""
+    options = options_of(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
+    results = run(options, options.out / "compare.json")
+    print(tables.text(results), bars.summary(results), "\n".join(tables.absences(results)), sep="\n\n")
+    images = draw(results, options.out)
+    (options.out / "compare.md").write_text(page.page(results, images), encoding="utf-8")
+    wrong = tables.disagreements(results)
+    print("\n".join(wrong) if wrong else "All contenders computed the same.", end=" ")
+    print(f"{results.head['seconds']:.0f} seconds of races.")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,81 @@
+"""compare.py's tables: how many times as long as rnnfast each peer takes, as text for a terminal and as Markdown."""
+
+from __future__ import annotations
+
+from peers import PEERS
+from results import Results, Row
+from rnnfast.proof.race import SAME
+from rnnfast.proof.report import UNSTEADY
+from sections import SECTIONS
+
+FEW = 1e-9  # two contenders' results may differ by this in float64
+
+
+def peers_of(rows: list[Row]) -> list[str]:
+    """Contenders but rnnfast that occur in the rows, in the order of PEERS."""
+    return [name for name in PEERS if name != "rnnfast" and any(name in row.times for row in rows)]
+
+
+def mark(row: Row, name: str) -> str:
+    return "~" if (row.times[name]["spread"] or 0) > UNSTEADY else ""
+
+
+def cells_of(row: Row, names: list[str]) -> list[str]:
+    """shape, cell, pass, milliseconds, a ratio a peer; - where a peer cannot."""
+    task = row.task
+    kind = ("training" if task.training else "forward") + (", ragged" if task.lengths else "")
+    ratios = []
+    for name in names:
+        ratio = row.ratio(name)
+        ratios.append("-" if ratio is None else f"{mark(row, name)}{ratio:.2f}")
+    return [task.shape.name, task.cell, kind, f"{mark(row, 'rnnfast')}{row.own * 1e3:.3f}", *ratios]
+
+
+def head_of(names: list[str]) -> list[str]:
+    return ["shape", "cell", "pass", "ms", *(PEERS[name].title for name in names)]
+
+
+def tables(results: Results) -> list[tuple[str, list[str], list[list[str]]]]:
+    """For each section and number of threads: title, head, lines."""
+    found = []
+    for section, (title, *_) in SECTIONS.items():
+        rows = results.of(section)
+        for threads in sorted({row.threads for row in rows}):
+            part = [row for row in rows if row.threads == threads]
+            names = peers_of(part)
+            found.append((f"{title}: threads {threads}", head_of(names), [cells_of(row, names) for row in part]))
+    return found
+
+
+def text(results: Results) -> str:
+    """All tables, columns aligned."""
+    lines = []
+    for title, head, rows in tables(results):
+        widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+        lines.append(f"\n{title}")
+        for row in (head, *rows):
+            padded = (f"{cell:<{w}}" if i < 3 else f"{cell:>{w}}" for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
+            lines.append("  " + "  ".join(padded).rstrip())
+    return "\n".join(lines)
+
+
+def markdown_table(head: list[str], rows: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *rows))
+
+
+def disagreements(results: Results) -> list[str]:
+    """Races whose contenders do not compute the same."""
+    wrong = []
+    for row in results.rows:
+        bound = SAME if row.task.dtype == "float32" else FEW
+        wrong += [
+            f"{row.label}: {name} differs by {figures['error']:.1e}"
+            for name, figures in row.times.items()
+            if figures["error"] is not None and not figures["error"] <= bound
+        ]
+    return wrong
+
+
+def absences(results: Results) -> list[str]:
+    """Peers that were asked for and did not run, and why."""
+    return [f"{PEERS[name].title}: {reason}" for name, reason in results.head["absent"].items()]
