@@ -6,6 +6,8 @@
     ISA(avx2, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))                           \
     ISA(avx512, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")                  \
                     && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
+#elif defined(__aarch64__)
+#define RF_ISAS(ISA) ISA(scalar, 1) ISA(neon, 1)
 #else
 #define RF_ISAS(ISA) ISA(scalar, 1)
 #endif
