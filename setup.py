@@ -1,7 +1,8 @@
 """The compiled part of rnnfast: Cython modules; csrc is linked into _core alone. Metadata is in pyproject.toml.
 
 No -march=native and no -ffast-math: each ISA is compiled by target attributes inside its own header and chosen at run time.
-RNNFAST_CFLAGS and RNNFAST_LDFLAGS add flags (tests/sanitize.sh uses them).
+RNNFAST_CFLAGS and RNNFAST_LDFLAGS add flags (tests/sanitize.sh uses them); RNNFAST_EMULATE=1 adds the ISAs that stand in for
+wider ones in tests (csrc/isa/list.h), which a wheel does not need.
 """
 
 import os
@@ -17,7 +18,9 @@ CFLAGS += ["-fvisibility=hidden", "-pthread", "-g0"]
 LDFLAGS = ["-pthread"]
 if sys.platform == "linux" and "RNNFAST_LDFLAGS" not in os.environ:
     LDFLAGS.append("-s")  # no symbols in the wheel
-
+MACROS = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")]
+if os.environ.get("RNNFAST_EMULATE") == "1":
+    MACROS.append(("RF_EMULATE", None))
 
 MODULES = ("_forward", "_backward", "_layer", "_step")
 
@@ -30,7 +33,7 @@ def extension(name: str, sources: list[str]) -> Extension:
         depends=sorted(glob("csrc/**/*.h", recursive=True)),
         extra_compile_args=CFLAGS + os.environ.get("RNNFAST_CFLAGS", "").split(),
         extra_link_args=LDFLAGS + os.environ.get("RNNFAST_LDFLAGS", "").split(),
-        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
+        define_macros=MACROS,
     )
 
 

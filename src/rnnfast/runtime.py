@@ -85,7 +85,7 @@ def use_isa(name: str) -> Iterator[None]:
     Parameters
     ----------
     name : str
-        "scalar", "avx2", "avx512": one that this CPU has (`show_config` lists them).
+        "scalar", "avx2", "avx512", "neon": one that this CPU has (`show_config` lists them).
 
     Raises
     ------

@@ -1,0 +1,77 @@
+/* isa/avx512_pairs.h: the lanes and tiles of avx512.h on pairs of AVX2 vectors, so that they can be tested on a CPU that
+ * has only AVX2. Compiled in with RF_EMULATE alone, and taken only by name. Contract: isa/scalar.h. */
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#define RF_CLOSE_TARGET
+#else
+#pragma GCC target("avx2,fma")
+#endif
+#include <immintrin.h>
+
+#define LANES (64 / (int)sizeof(T))
+#define MR4 6
+#define MR3 8
+#define MR2 12
+#define PN4 4
+#define PN3 4
+#define PN2 4
+
+#ifdef RF_F32
+typedef float T;
+typedef struct { __m256 low, high; } V;
+#define RF_OP(name) _mm256_##name##_ps
+#define RF_SPLAT _mm256_broadcast_ss
+#define RF_SHIFT(a) _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(a), 23))
+#else
+typedef double T;
+typedef struct { __m256d low, high; } V;
+#define RF_OP(name) _mm256_##name##_pd
+#define RF_SPLAT _mm256_broadcast_sd
+#define RF_SHIFT(a) _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(a), 52))
+#endif
+
+/* window into ones-then-zeros: the mask of those of the first n lanes that lie in the low or the high half */
+static const int32_t rf_mask_source[32] = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
+RF_INLINE __m256i rf_mask(int half, int n)
+{
+    return _mm256_loadu_si256((const __m256i *)(rf_mask_source + 16 + 8 * half - n * (int)sizeof(T) / 4));
+}
+
+RF_INLINE V v_load(const T *p) { return (V){RF_OP(loadu)(p), RF_OP(loadu)(p + LANES / 2)}; }
+RF_INLINE V v_load_n(const T *p, int n)
+{
+    return (V){RF_OP(maskload)(p, rf_mask(0, n)), RF_OP(maskload)(p + LANES / 2, rf_mask(1, n))};
+}
+RF_INLINE void v_store(T *p, V v) { RF_OP(storeu)(p, v.low), RF_OP(storeu)(p + LANES / 2, v.high); }
+RF_INLINE void v_store_n(T *p, V v, int n)
+{
+    RF_OP(maskstore)(p, rf_mask(0, n), v.low), RF_OP(maskstore)(p + LANES / 2, rf_mask(1, n), v.high);
+}
+RF_INLINE V v_set1(T x) { return (V){RF_OP(set1)(x), RF_OP(set1)(x)}; }
+RF_INLINE V v_splat(const T *p) { return (V){RF_SPLAT(p), RF_SPLAT(p)}; }
+
+#define RF_BINARY(name) RF_INLINE V v_##name(V a, V b) { return (V){RF_OP(name)(a.low, b.low), RF_OP(name)(a.high, b.high)}; }
+RF_BINARY(add)
+RF_BINARY(sub)
+RF_BINARY(mul)
+RF_BINARY(div)
+RF_BINARY(min) /* the instruction returns b when either is NaN */
+RF_BINARY(max)
+RF_BINARY(and)
+RF_BINARY(andnot)
+RF_BINARY(or)
+RF_INLINE V v_fma(V a, V b, V c) { return (V){RF_OP(fmadd)(a.low, b.low, c.low), RF_OP(fmadd)(a.high, b.high, c.high)}; }
+RF_INLINE V v_fnma(V a, V b, V c) { return (V){RF_OP(fnmadd)(a.low, b.low, c.low), RF_OP(fnmadd)(a.high, b.high, c.high)}; }
+RF_INLINE V v_abs(V a) { return v_andnot(v_set1((T)-0.0), a); }
+RF_INLINE V v_copysign(V magnitude, V sign) { return v_or(v_abs(magnitude), v_and(v_set1((T)-0.0), sign)); }
+RF_INLINE V v_shift_exponent(V a) { return (V){RF_SHIFT(a.low), RF_SHIFT(a.high)}; }
+
+/* where x is below 0 (_CMP_LT_OQ), or not above it (_CMP_LE_OQ): all bits set, else none */
+#define RF_SIDE(x, is) ((V){RF_OP(cmp)((x).low, RF_OP(setzero)(), is), RF_OP(cmp)((x).high, RF_OP(setzero)(), is)})
+RF_INLINE V v_where_neg(V x, V a, V b)
+{
+    const V negative = RF_SIDE(x, _CMP_LT_OQ);
+    return v_or(v_and(negative, a), v_andnot(negative, b));
+}
+RF_INLINE V v_where_pos(V x, V a) { return v_andnot(RF_SIDE(x, _CMP_LE_OQ), a); }
+#define v_pin(v) __asm__("" : "+x"((v).low), "+x"((v).high))

@@ -1,0 +1,7 @@
+/* The kernels of avx512_pairs, float64. */
+#if defined(__x86_64__) && defined(RF_EMULATE)
+#define RF_ISA avx512_pairs
+#define RF_ISA_HEADER "isa/avx512_pairs.h"
+#define RF_F64
+#include "../kernels.h"
+#endif

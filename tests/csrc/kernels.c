@@ -1,0 +1,260 @@
+/* kernels.c: every kernel of every ISA this CPU has, float32 and float64, against scalar float64; no Python.
+ *
+ * The same cases run once per table of kernels, the first time with scalar float64, whose results are kept. Every array
+ * ends where a page begins that may not be touched: a read or a write past an end is a crash. */
+#define _GNU_SOURCE /* MAP_ANONYMOUS */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "rnnfast.h"
+
+static const rf_kernels *k; /* those under test */
+static const char *isa;
+static char at[96]; /* what is computed, for the report of a failure */
+static int failures;
+static double worst; /* error, as a part of what is allowed */
+
+/* ---- arrays of k's element type ------------------------------------------------------------------------------------- */
+enum { MAX_ARRAYS = 64 };
+static struct { void *pages; size_t bytes; } arrays[MAX_ARRAYS];
+static int array_count;
+
+static void *array(ptrdiff_t n)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE), bytes = (size_t)(n * k->itemsize);
+    const size_t whole = (bytes + page - 1) / page * page;
+    char *p = mmap(NULL, whole + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED || array_count == MAX_ARRAYS || mprotect(p + whole, page, PROT_NONE) != 0) abort();
+    arrays[array_count].pages = p;
+    arrays[array_count++].bytes = whole + page;
+    return p + whole - bytes;
+}
+
+static void free_arrays(void)
+{
+    while (array_count > 0) {
+        --array_count;
+        munmap(arrays[array_count].pages, arrays[array_count].bytes);
+    }
+}
+
+static void *part(void *a, ptrdiff_t i) { return (char *)a + i * k->itemsize; }
+static double value(const void *a, ptrdiff_t i) { return k->itemsize == 4 ? ((const float *)a)[i] : ((const double *)a)[i]; }
+static void set(void *a, ptrdiff_t i, double x)
+{
+    if (k->itemsize == 4) ((float *)a)[i] = (float)x;
+    else ((double *)a)[i] = x;
+}
+
+/* n numbers in (-scale, scale), the same for every table: floats in both types */
+static uint32_t seed;
+static void *random_array(ptrdiff_t n, double scale)
+{
+    void *a = array(n);
+    for (ptrdiff_t i = 0; i < n; ++i) {
+        seed = seed * 1664525u + 1013904223u;
+        set(a, i, (float)(scale * ((seed >> 8) / 8388608.0 - 1)));
+    }
+    return a;
+}
+
+static const void **rows_of(void *a, ptrdiff_t rows, ptrdiff_t cols)
+{
+    const void **list = malloc((size_t)(rows + 1) * sizeof *list);
+    for (ptrdiff_t i = 0; i < rows; ++i) list[i] = part(a, i * cols);
+    return list;
+}
+
+/* rows (k_len, cols) as panels of `panel` columns */
+static void *packed(void *a, ptrdiff_t k_len, ptrdiff_t cols, int panel)
+{
+    const void **rows = rows_of(a, k_len, cols);
+    void *out = array((cols + panel - 1) / panel * panel * k_len);
+    k->pack_rows(out, rows, k_len, cols, panel);
+    free(rows);
+    return out;
+}
+
+/* ---- comparison ------------------------------------------------------------------------------------------------------ */
+static struct { double *values; size_t used, room; } kept; /* of scalar float64, in order */
+static int keeping;
+
+static void compare(const char *name, const void *a, ptrdiff_t n)
+{
+    double error = 0, norm = 0, numbers = 0;
+    int apart = 0; /* NaN on one side only */
+    if (kept.used + (size_t)n > kept.room) {
+        kept.room = 2 * (kept.used + (size_t)n);
+        if (!(kept.values = realloc(kept.values, kept.room * sizeof *kept.values))) abort();
+    }
+    for (ptrdiff_t i = 0; i < n; ++i) {
+        double *x = kept.values + kept.used++, y = value(a, i);
+        if (keeping) *x = y;
+        apart |= isnan(*x) != isnan(y);
+        if (isnan(*x) || isnan(y)) continue;
+        error += (*x - y) * (*x - y);
+        norm += *x * *x;
+        numbers += 1e-6;
+    }
+    /* as in README's measure, numbers below 1e-3 count as 1e-3: what is left where large terms cancel */
+    error = sqrt(error) / (sqrt(fmax(norm, numbers)) + 1e-30) / (k->itemsize == 4 ? 1e-5 : 1e-13);
+    worst = error > worst ? error : worst;
+    if (apart || !(error <= 1)) {
+        ++failures;
+        printf("%s, float%d, %s, %s: %s (error %.3g of what is allowed)\n", isa, 8 * k->itemsize, at, name,
+               apart ? "NaN on one side only" : "wrong", error);
+    }
+}
+
+/* ---- cases --------------------------------------------------------------------------------------------------------------- */
+static void vector_math(ptrdiff_t n)
+{
+    const double special[] = {NAN, -0.0, 0, INFINITY, -INFINITY, 1e-30, -200, 200};
+    void *x = random_array(n, n > 100 ? 30 : 2), *y = array(n);
+    for (ptrdiff_t i = 0; i < 8 && i < n; ++i) set(x, n - 1 - i, special[i]);
+    snprintf(at, sizeof at, "%td elements", n);
+    k->tanh(x, y, n);
+    compare("tanh", y, n);
+    for (ptrdiff_t i = 0; i < n; ++i)
+        if (!isnan(value(x, i)) && signbit(value(x, i)) != signbit(value(y, i))) set(y, i, 2); /* the sign of 0 too */
+    compare("sign of tanh", y, n);
+    k->sigmoid(x, y, n);
+    compare("sigmoid", y, n);
+    free_arrays();
+}
+
+static void product(ptrdiff_t rows, ptrdiff_t depth, ptrdiff_t cols, rf_start start, int packed_a)
+{
+    void *a = random_array(rows * depth, 1), *w = random_array(depth * cols, 1), *bias = random_array(cols, 1);
+    void *c = random_array(rows * cols, 1);
+    rf_gemm g = {.c = c, .ldc = cols, .bias = bias, .start = start};
+    g.p = (rf_product){.rows = rows, .cols = cols, .k = depth, .k_panel = depth, .panel1 = rf_panels(k, cols, 1),
+                       .a = packed_a ? packed(a, depth, rows, k->mr) : a, /* then a is read as (depth, rows) */
+                       .lda = depth, .w = packed(w, depth, cols, k->width), .packed_a = packed_a};
+    snprintf(at, sizeof at, "gemm %td x %td x %td, start %d, packed %d", rows, depth, cols, (int)start, packed_a);
+    k->gemm(&g);
+    compare("c", c, rows * cols);
+    const void **list = rows_of(a, rows, depth);
+    k->column_sum(w, list, rows, depth < cols ? depth : cols);
+    compare("column sum", w, depth < cols ? depth : cols);
+    free(list);
+    free_arrays();
+}
+
+/* all panels at once for one row, else in two parts, as two threads would have them */
+static void run(rf_step_fn kernel, rf_step *s, int gates)
+{
+    const ptrdiff_t panels = rf_panels(k, s->p.cols, gates), half = s->p.rows == 1 ? 0 : panels / 2;
+    s->p.descending = s->p.rows % 2;
+    for (int i = 0; i < 2; ++i) {
+        s->p.panel0 = i ? half : 0;
+        s->p.panel1 = i ? panels : half;
+        kernel(s);
+    }
+}
+
+/* one step of a cell forward, then backward from what it left, with gradients of the step after it */
+static void step(int cell, ptrdiff_t rows, ptrdiff_t H)
+{
+    const rf_cell *c = &rf_cells[cell];
+    const ptrdiff_t S = c->slots, n = rows * H;
+    void *w = random_array(c->gates * H * H, 1 / sqrt((double)H)), *slots = random_array(n * S, 2);
+    void *next = random_array(n * S, 1), *h_prev = random_array(n, 1), *h = array(n), *cell_state = array(n);
+    rf_step s = {.save = 1, .slots = slots, .ld_slots = S * H, .bias = random_array(H, 1), .h_prev = h_prev, .ld_h_prev = H,
+                 .h = h, .ld_h = H, .c_prev = random_array(n, 1), .c = cell_state, .dy = random_array(n, 1), .ld_dy = H,
+                 .carry = random_array(n, 1), .carry_in = 1, .dc = random_array(n, 1)};
+    if (rows > 1) set(slots, n * S - 1, NAN); /* in the partial panel; must stay there, and must not be lost */
+    snprintf(at, sizeof at, "%s, %td rows, %td units", c->name, rows, H);
+
+    const void **units = rows_of(w, c->gates * H, H);
+    for (int p = 0; p < c->phases; ++p) {
+        const rf_forward_phase f = c->forward[p];
+        const int vectors = f.gates == 1 ? 2 : f.gates;
+        void *panels = array(rf_panels(k, H, f.gates) * H * vectors * k->lanes);
+        k->pack_gates(panels, units + f.gate * H, H, H, f.gates);
+        s.p = (rf_product){.rows = rows, .cols = H, .k = H, .k_panel = H, .w = panels,
+                           .a = f.source == RF_SRC_H ? h_prev : part(slots, f.source * H),
+                           .lda = f.source == RF_SRC_H ? H : S * H};
+        run(k->forward[cell][p], &s, f.gates);
+    }
+    free(units);
+    compare("h", h, n);
+    compare("slots", slots, n * S);
+    if (c->has_c) compare("c", cell_state, n);
+
+    for (int p = 0; p < c->phases; ++p) {
+        const rf_backward_phase b = c->backward[p];
+        s.p = (rf_product){.rows = rows, .cols = H, .k = b.gates * H, .k_panel = b.gates * H,
+                           .w = packed(part(w, b.gate * H * H), b.gates * H, H, k->width),
+                           .a = part(b.same_step ? slots : next, b.slot * H), .lda = S * H};
+        run(k->backward[cell][p], &s, 1);
+    }
+    compare("gradients", slots, n * S);
+    if (c->has_carry) compare("carry", s.carry, n);
+    if (c->has_c) compare("dc", s.dc, n);
+    free_arrays();
+}
+
+static void all_cases(void)
+{
+    static const ptrdiff_t rows[] = {1, 2, 3, 7, 13, 29}, sizes[] = {1, 3, 16, 37, 130}, depths[] = {1, 5, 300};
+    seed = 1;
+    for (ptrdiff_t n = 1; n < 40; ++n) vector_math(n);
+    vector_math(20000);
+    for (int m = 0; m < 6; ++m)
+        for (int j = 0; j < 5; ++j) {
+            for (int d = 0; d < 3; ++d)
+                for (int start = RF_START_ZERO; start <= RF_START_C; ++start)
+                    for (int packed_a = 0; packed_a < 2; ++packed_a)
+                        product(rows[m], depths[d], sizes[j], (rf_start)start, packed_a);
+            for (int cell = 0; cell < rf_cell_count; ++cell) step(cell, rows[m], sizes[j]);
+        }
+}
+
+/* volatile: compilers take the state for granted and would move or drop the sums */
+static int subnormals_live(void)
+{
+    volatile float single = 1e-40f;
+    volatile double twice = 1e-310;
+    single = single + single;
+    twice = twice + twice;
+    return (single > 0) + (twice > 0);
+}
+
+static void flushed_subnormals(void)
+{
+    const uint64_t saved = rf_fp_enter();
+    const int inside = subnormals_live();
+    rf_fp_leave(saved);
+    if (inside != 0 || subnormals_live() != 2) {
+        ++failures;
+        printf("subnormals: %d of 2 live inside a call, %d of 2 after it\n", inside, subnormals_live());
+    }
+}
+
+int main(void)
+{
+    flushed_subnormals();
+    for (int i = -1; i < rf_isa_count(); ++i) /* -1: scalar once more, to keep its results */
+        for (int itemsize = i < 0 ? 8 : 4; itemsize <= 8; itemsize += 4) {
+            isa = rf_isa_name(i < 0 ? 0 : i);
+            if (i >= 0 && !rf_isa_present(i)) {
+                printf("%s: not on this CPU\n", isa);
+                break;
+            }
+            k = rf_isa_kernels(i < 0 ? 0 : i, itemsize);
+            keeping = i < 0;
+            kept.used = 0;
+            worst = 0;
+            const int before = failures;
+            all_cases();
+            if (!keeping)
+                printf("%s, float%d: %s, largest error %.2g of what is allowed\n", isa, 8 * itemsize,
+                       failures == before ? "right" : "WRONG", worst);
+        }
+    return failures > 0;
+}
