@@ -69,12 +69,13 @@ static const void **rows_of(void *a, ptrdiff_t rows, ptrdiff_t cols)
     return list;
 }
 
-/* rows (k_len, cols) as panels of `panel` columns */
+/* rows (k_len, cols) as panels of `panel` columns; the later rows first, as another thread may pack them */
 static void *packed(void *a, ptrdiff_t k_len, ptrdiff_t cols, int panel)
 {
     const void **rows = rows_of(a, k_len, cols);
     void *out = array((cols + panel - 1) / panel * panel * k_len);
-    k->pack_rows(out, rows, 0, k_len, k_len, cols, panel);
+    k->pack_rows(out, rows, k_len / 2, k_len, k_len, cols, panel);
+    k->pack_rows(out, rows, 0, k_len / 2, k_len, cols, panel);
     free(rows);
     return out;
 }
@@ -174,8 +175,10 @@ static void step(int cell, ptrdiff_t rows, ptrdiff_t H)
     for (int p = 0; p < c->phases; ++p) {
         const rf_forward_phase f = c->forward[p];
         const int vectors = f.gates == 1 ? 2 : f.gates;
+        const ptrdiff_t middle = H / (4 * k->lanes) * 2 * k->lanes; /* packed by another thread, later */
         void *panels = array(rf_panels(k, H, f.gates) * H * vectors * k->lanes);
-        k->pack_gates(panels, units + f.gate * H, 0, H, H, H, f.gates);
+        k->pack_gates(panels, units + f.gate * H, middle, H, H, H, f.gates);
+        k->pack_gates(panels, units + f.gate * H, 0, middle, H, H, f.gates);
         s.p = (rf_product){.rows = rows, .cols = H, .k = H, .k_panel = H, .w = panels,
                            .a = f.source == RF_SRC_H ? h_prev : part(slots, f.source * H),
                            .lda = f.source == RF_SRC_H ? H : S * H};
