@@ -59,6 +59,7 @@ def options_of(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--peers", type=listed(PEERS), default=list(DEFAULT_PEERS), help=f"some of {','.join(PEERS)}")
     parser.add_argument("--rounds", type=int, default=15, help="rounds of each race, at least 3")
     parser.add_argument("--patience", type=float, default=3.0, help="seconds after which a race ends, 3 rounds done")
+    parser.add_argument("--minutes", type=float, default=35.0, help="races are cut short to keep to so much in all")
     parser.add_argument("--quick", action="store_true", help="small shapes, few rounds: does it run?")
     parser.add_argument("--resume", action="store_true", help="go on with the run whose compare.json is in --out")
     options = parser.parse_args(arguments)
@@ -94,13 +95,16 @@ def run(options: argparse.Namespace, file: Path) -> Results:
     def crew(entry: Entry) -> tuple[int, tuple[str, ...]]:
         return entry.threads, entry.names
 
+    end, left = time.perf_counter() + 60 * options.minutes, len(todo)
     with progress(len(todo), "racing") as bar:
         for (threads, names), group in groupby(todo, crew):
             add_limits(results, threads)
             with Race(names, threads, PEERS) as race:
                 for entry in group:
                     began = time.perf_counter()
-                    results.add(entry, race.run(entry.task, max(3, options.rounds), options.patience))
+                    patience = min(options.patience, (end - began) / left)
+                    results.add(entry, race.run(entry.task, max(3, options.rounds), patience))
+                    left -= 1
                     results.head["seconds"] += time.perf_counter() - began
                     results.head["absent"].update(race.failed)
                     results.write(file)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import platform
 import shutil
 import subprocess
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -54,5 +56,6 @@ def versions(peers: dict[str, Contender]) -> dict[str, str]:
     found = {"rnnfast": rnnfast.__version__}
     for contender in peers.values():
         if not contender.missing():
-            found.update(contender.versions())
+            with contextlib.suppress(PackageNotFoundError):  # a module may come in a package of another name
+                found.update(contender.versions())
     return found

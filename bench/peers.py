@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from peers_more import keras_task, numba_task
 from rnnfast.proof.contenders import CONTENDERS, Contender, Result, Task, arguments, by_layer, onnx_model
 
 
@@ -101,4 +102,6 @@ PEERS: dict[str, Contender] = {
     **CONTENDERS,
     "openvino": Contender("OpenVINO", ("openvino", "onnx"), openvino_task),
     "jax": Contender("JAX", ("jax",), jax_task),
+    "keras": Contender("Keras", ("tensorflow",), keras_task),
+    "numba": Contender("Numba", ("numba",), numba_task),
 }

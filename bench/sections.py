@@ -37,17 +37,14 @@ SWEEPS = {  # one of T, B, H varies
     "B": [Shape(f"B={B}", 256, 256, B, 50, "sweep") for B in (1, 2, 4, 8, 16, 32, 64, 128)],
     "H": [Shape(f"H={H}", H, H, 16, 50, "sweep") for H in (16, 32, 64, 128, 256, 512, 1024)],
 }
-# Below, the peers of --peers' default come first, those of the extra bench-all last.
 SECTIONS: dict[str, Section] = {
     "forward": Section(
         "forward",
         tasks_of("float32", False),
-        ("torch", "onnxruntime", "openvino", "jax", "torch_compile", "keras"),
+        ("torch", "onnxruntime", "openvino", "jax", "keras"),
         ("numpy", "numba"),
     ),
-    "training": Section(
-        "training (forward, BPTT, all gradients)", tasks_of("float32", True), ("torch", "jax", "torch_compile", "keras")
-    ),
+    "training": Section("training (forward, BPTT, all gradients)", tasks_of("float32", True), ("torch", "jax")),
     "step": Section(
         "one step of a stream, state in and out",
         [Task(cell, BY_NAME[name], False, stateful=True) for name in ("stream-h64", "stream-h256") for cell in CELLS],
