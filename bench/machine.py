@@ -45,6 +45,7 @@ def machine() -> dict[str, Any]:
         "isa": config["CPU"]["isa"],
         "caches": caches(),
         "compiler": compiler(),
+        "load": os.getloadavg()[0],  # before the run: what else keeps the CPUs busy
         "system": platform.platform(),
         "python": platform.python_version(),
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="minutes"),

@@ -8,6 +8,7 @@ from rnnfast.proof.race import SAME
 from rnnfast.proof.report import UNSTEADY
 from sections import SECTIONS
 
+BUSY = 0.5
 FEW = 1e-9  # two contenders' results may differ by this in float64
 
 
@@ -77,5 +78,8 @@ def disagreements(results: Results) -> list[str]:
 
 
 def absences(results: Results) -> list[str]:
-    """Peers that were asked for and did not run, and why."""
-    return [f"{PEERS[name].title}: {reason}" for name, reason in results.head["absent"].items()]
+    """Peers that were asked for and did not run, and why; whether others were at work on the machine."""
+    lines = [f"{PEERS[name].title}: {reason}" for name, reason in results.head["absent"].items()]
+    if (load := results.head["machine"]["load"]) > BUSY:
+        lines.append(f"The machine was busy before the run (load {load:.1f}): peers whose threads spin suffer most.")
+    return lines

@@ -72,7 +72,7 @@ def figures(seconds):
 def good():
     """Results that pass every bar."""
     head = {"machine": {"cpu": "none", "isa": "scalar", "cpus": 2, "caches": CACHES, "compiler": "cc", "python": "3"}}
-    head["machine"]["date"] = "2000-01-01T00:00"
+    head["machine"].update(date="2000-01-01T00:00", load=0.6)
     head.update(versions={"rnnfast": "0"}, absent={}, limits=LIMITS, paths={}, seconds=1.0)
     rows = []
     for section, threads, task, names in entries(list(SECTIONS), [1, 2], list(FACTORS), None, list(CELLS)):
@@ -143,6 +143,7 @@ def test_results_survive_the_file(good, tmp_path):
     good.write(tmp_path / "r.json")
     again = Results.read(tmp_path / "r.json")
     assert again.rows == good.rows and again.head == good.head
+    assert "busy before the run (load 0.6)" in page(again, [])
     assert "![limit](img/limit.png)" in page(again, ["img/limit.png"])
 
 
