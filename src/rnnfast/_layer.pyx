@@ -78,7 +78,7 @@ cdef void set_order(Job *j, Py_ssize_t T, Py_ssize_t B, bint reverse, order) noe
         o.S = cnp.PyArray_DIM(<cnp.ndarray>order.active, 0) - 1
         o.sample, o.length = <Py_ssize_t *>data(order.sample), <Py_ssize_t *>data(order.length)
         o.active, o.first = <Py_ssize_t *>data(order.active), <Py_ssize_t *>data(order.first)
-    j.chunk = max(1, CHUNK_BYTES // (j.cell.slots * j.hidden * j.size * max(1, B)))
+    j.chunk = max(1, max(CHUNK_BYTES // (j.cell.slots * j.hidden * j.size), CHUNK_ROWS) // max(1, B))
 
 
 cdef Py_ssize_t stored_rows(const Order *o) noexcept:
