@@ -12,7 +12,7 @@ enum { RF_TILE_VECTORS = 24 }; /* 12 x 2, 8 x 3, 6 x 4 */
 /* acc[(r*pn + q)*nv + v] (+)= sum_k a[r, k] * panel_q[k, v], from 0 or, when `resume`, from what acc holds.
  * a: first element of the tile's first row; w: first element of its first panel. The const ints are literals. */
 RF_INLINE void tile_product(const int mr, const int pn, const int nv, const int packed_a, const rf_product *p, const T *a,
-                            const T *w, V *out, int resume)
+                            const T *w, V *out, int resume, const T *ahead, ptrdiff_t ahead_step)
 {
     const ptrdiff_t row = packed_a ? 1 : p->lda, step = packed_a ? MR2 : 1;
     const ptrdiff_t panel = p->k_panel * nv * LANES;
@@ -21,7 +21,8 @@ RF_INLINE void tile_product(const int mr, const int pn, const int nv, const int 
     if (resume) {
         RF_UNROLL for (int i = 0; i < mr * pn * nv; ++i) acc[i] = out[i];
     }
-    for (ptrdiff_t k = 0; k < p->k; ++k, a += step, w += nv * LANES) {
+    for (ptrdiff_t k = 0; k < p->k; ++k, a += step, w += nv * LANES, ahead += ahead_step) {
+        if (mr > 1) __builtin_prefetch(ahead, 0, 2);
         if (mr == 1) { /* every weight is used once: let the multiply-add read it from memory */
             const V x = v_splat(a);
             RF_UNROLL for (int q = 0; q < pn; ++q)
@@ -62,16 +63,18 @@ RF_INLINE void tile_product(const int mr, const int pn, const int nv, const int 
 #define RF_PASTE(a, b) a##b
 #define RF_UPTO(n) RF_PASTE(RF_UPTO_, n)
 
-typedef void (*tile_fn)(const rf_product *, const T *a, const T *w, V *acc, int resume);
+typedef void (*tile_fn)(const rf_product *, const T *a, const T *w, V *acc, int resume,
+                        const T *ahead, ptrdiff_t ahead_step);
 typedef struct tile_shapes {
     int nv, mr, pn;
     const tile_fn *rows, *wide;   /* rows[r - 1]: r rows of a panel; wide[n - 1]: one row of n panels */
 } tile_shapes;
 
 #define RF_TILE_FN(NAME, ROWS, PANELS, NV, PACKED_A)                                                             \
-    static void NAME(const rf_product *p, const T *a, const T *w, V *acc, int resume)                            \
+    static void NAME(const rf_product *p, const T *a, const T *w, V *acc, int resume, const T *ahead,            \
+                     ptrdiff_t ahead_step)                                                                       \
     {                                                                                                            \
-        tile_product(ROWS, PANELS, NV, PACKED_A, p, a, w, acc, resume);                                          \
+        tile_product(ROWS, PANELS, NV, PACKED_A, p, a, w, acc, resume, ahead, ahead_step);                       \
     }
 #define RF_ROW_TILE(R, NAME, NV, PACKED_A) RF_TILE_FN(NAME##_##R##x1, R, 1, NV, PACKED_A)
 #define RF_WIDE_TILE(N, NAME, NV, PACKED_A) RF_TILE_FN(NAME##_wide_##N, 1, N, NV, PACKED_A)
@@ -95,13 +98,14 @@ typedef void (*tile_hook)(const void *args, ptrdiff_t m, int rows, ptrdiff_t q, 
 /* Covers all rows and panels of p: [begin fills acc, else 0] -> product -> finish. args goes to the hooks.
  * Rows go in blocks whose accumulators wait in acc while k goes in blocks of one piece of a panel: that piece then comes
  * from L1 for all tiles of the block but the first. Tiles of a block are as equal as can be: none starves for rows. */
-enum { RF_BLOCK_VECTORS = 384, RF_L1_PANEL = 28672 };
+enum { RF_BLOCK_VECTORS = 384, RF_PANEL_BYTES = 131072, RF_FAR_BYTES = 1 << 20 };
 
 static void sweep(const rf_product *p, const tile_shapes *shapes, tile_hook begin, tile_hook finish, const void *args)
 {
     V acc[RF_BLOCK_VECTORS];
     const int nv = shapes->nv, most = RF_BLOCK_VECTORS / nv / shapes->mr * shapes->mr;
-    const ptrdiff_t deep = RF_L1_PANEL / (nv * LANES * (int)sizeof(T));
+    const int far = (p->panel1 - p->panel0) * p->k * nv * LANES * (ptrdiff_t)sizeof(T) > RF_FAR_BYTES;
+    const ptrdiff_t deep = RF_PANEL_BYTES / (nv * LANES * (int)sizeof(T));
     for (ptrdiff_t m0 = 0; m0 < p->rows; m0 += most) {
         const int rows = p->rows - m0 < most ? (int)(p->rows - m0) : most;
         const int tiles = (rows + shapes->mr - 1) / shapes->mr;
@@ -120,7 +124,10 @@ static void sweep(const rf_product *p, const tile_shapes *shapes, tile_hook begi
                     const int n = p->packed_a ? (rows - r < shapes->mr ? rows - r : shapes->mr) : (rows - r) / (tiles - i);
                     const ptrdiff_t at = p->packed_a ? (m0 + r) * p->k + k * shapes->mr : (m0 + r) * p->lda + k;
                     const tile_fn run = rows == 1 ? shapes->wide[panels - 1] : shapes->rows[n - 1];
-                    run(&part, (const T *)p->a + at, w + k * nv * LANES, acc + r * panels * nv, begin != NULL || k > 0);
+                    const ptrdiff_t line = 64 / (int)sizeof(T), here = (k * nv * LANES + i * part.k * line);
+                    const int more = far && left > panels && here < p->k * nv * LANES;
+                    run(&part, (const T *)p->a + at, w + k * nv * LANES, acc + r * panels * nv, begin != NULL || k > 0,
+                        more ? w + (p->descending ? -1 : 1) * p->k_panel * nv * LANES + here : w, more ? line : 0);
                     r += n;
                 }
                 k += part.k;
