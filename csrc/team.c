@@ -20,7 +20,9 @@
 
 #include "rnnfast.h"
 
-enum { RF_SPIN_NS = 200000, RF_SPINS_BEFORE_YIELD = 1000, RF_LONGEST_REST = 16 /* times what was lost */ };
+enum { RF_SPIN_NS = 200000, RF_SPINS_BEFORE_YIELD = 1000, RF_LONGEST_REST = 16 /* times what was lost */,
+       RF_LOST_NS = 1000000 /* waking a worker costs a tenth of this; one without a processor, a time slice */,
+       RF_LOST_IN_A_ROW = 3 /* a worker is woken once, not at every call */ };
 
 typedef struct worker {
     _Alignas(64) atomic_uint job;  /* number of the last job given to this worker */
@@ -37,7 +39,8 @@ static struct {
     rf_task task;
     void *arg;
     int threads;
-    int64_t rests_until;           /* these two: touched by the owner only */
+    int64_t rests_until;           /* these three: touched by the owner only */
+    int losses;                    /* calls in a row that took longer than alone */
     int rest;                      /* in times of what was lost; 0: the last call went well */
     atomic_int never_rests;        /* for tests */
     _Alignas(64) atomic_int owned; /* a caller has the team */
@@ -156,7 +159,7 @@ static int start_worker(int index)
 
 static void forget_workers(void)
 {
-    team.started = team.rest = 0;
+    team.started = team.losses = team.rest = 0;
     team.rests_until = 0;
     atomic_store(&team.owned, 0);
     atomic_store(&team.running, 0);
@@ -183,7 +186,9 @@ int rf_team_acquire(int want)
 static void judge(int64_t began, int threads)
 {
     const int64_t end = now_ns(), working = end - began - waited;
-    const int lost = end - began > threads * working && !atomic_load_explicit(&team.never_rests, memory_order_relaxed);
+    const int longer = end - began > threads * working && !atomic_load_explicit(&team.never_rests, memory_order_relaxed);
+    team.losses = longer ? team.losses + 1 : 0;
+    const int lost = longer && (waited > RF_LOST_NS || team.losses >= RF_LOST_IN_A_ROW);
     team.rest = !lost ? 0 : team.rest >= RF_LONGEST_REST ? RF_LONGEST_REST : team.rest ? 2 * team.rest : 2;
     team.rests_until = end + team.rest * waited;
 }
