@@ -22,12 +22,14 @@
 
 enum { RF_SPIN_NS = 200000, RF_SPINS_BEFORE_YIELD = 1000, RF_LONGEST_REST = 16 /* times what was lost */,
        RF_LOST_NS = 1000000 /* waking a worker costs a tenth of this; one without a processor, a time slice */,
-       RF_LOST_IN_A_ROW = 3 /* a worker is woken once, not at every call */ };
+       RF_LOST_IN_A_ROW = 3 /* a worker is woken once, not at every call */,
+       RF_NAP_EVERY_NS = 10000000 };
 
 typedef struct worker {
     _Alignas(64) atomic_uint job;  /* number of the last job given to this worker */
     atomic_int asleep;
     int index;
+    int64_t napped;                /* when; touched by the worker only */
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wake;
@@ -39,6 +41,7 @@ static struct {
     rf_task task;
     void *arg;
     int threads;
+    int cpu;                       /* the caller's */
     int64_t rests_until;           /* these three: touched by the owner only */
     int losses;                    /* calls in a row that took longer than alone */
     int rest;                      /* in times of what was lost; 0: the last call went well */
@@ -103,11 +106,27 @@ static void wait_for_job(worker *me, unsigned seen)
     pthread_mutex_unlock(&me->lock);
 }
 
+/* Woken at once after a stop, the threads of a process may find themselves on one processor, and Linux leaves them there: both
+ * have just run, which makes them too warm to move. Whoever sleeps a moment wakes on an idle processor, if there is one. */
+static void part_from_caller(worker *me)
+{
+#ifdef __linux__
+    if (sched_getcpu() != team.cpu) return;
+    const int64_t now = now_ns();
+    if (now - me->napped < RF_NAP_EVERY_NS) return;
+    me->napped = now;
+    nanosleep(&(struct timespec){0, 1000}, NULL);
+#else
+    (void)me;
+#endif
+}
+
 static void *worker_main(void *arg)
 {
     worker *me = arg;
     for (unsigned seen = 0;; ++seen) {
         wait_for_job(me, seen);
+        part_from_caller(me);
         team.task(team.arg, me->index, team.threads);
         atomic_fetch_sub_explicit(&team.running, 1, memory_order_release);
     }
@@ -207,6 +226,9 @@ void rf_team_run(rf_task task, void *arg, int threads)
     team.task = task;
     team.arg = arg;
     team.threads = threads;
+#ifdef __linux__
+    team.cpu = sched_getcpu();
+#endif
     atomic_store(&team.running, threads - 1);
     for (int i = 1; i < threads; ++i) give_job(&team.workers[i]);
     task(arg, 0, threads);

@@ -21,6 +21,7 @@ from rnnfast.proof.contenders import CONTENDERS, Contender, Result, Task
 from rnnfast.proof.prove import error
 
 LEAST_SECONDS = 0.01  # a round repeats its task until it lasts this long
+SETTLE_SECONDS = 0.05  # caches fill again; and a process that was stopped may wake with all its threads on one processor
 SAME = 1e-4  # two contenders' results may differ by this: float32 against float32
 
 
@@ -58,8 +59,9 @@ def _serve(connection: Connection, contender: Contender, threads: int) -> None:
                     repeats = max(1, int(LEAST_SECONDS / (time.perf_counter() - began)))
             else:
                 assert work is not None
-                if repeats > 1:
-                    work()  # wakes threads and fills caches
+                settled = time.perf_counter() + SETTLE_SECONDS
+                while repeats > 1 and time.perf_counter() < settled:
+                    work()
                 began = time.perf_counter()
                 for _ in range(repeats):
                     work()
