@@ -13,11 +13,12 @@
 enum { RF_HUGE_PAGE = 2 << 20, RF_HUGE_FROM = 4 << 20 };
 
 /* ---- blocks kept ------------------------------------------------------------------------------------------
- * Every training step packs the weights and fills a tape anew. The system clears each page it hands out, so a large block
- * that is freed waits here for the next step. Sizes are rounded up, an eighth at most, so that a block fits again when the
- * lengths of a batch differ a little. What waits is bounded by the blocks of a step of an LSTM of 1024 units, whose packed
- * weights are 67 MB: beyond, clearing pages is a small part of a step. The oldest goes first. */
-enum { RF_KEPT_FROM = 1 << 20, RF_KEPT_BLOCKS = 16, RF_KEPT_BYTES = 128 << 20 };
+ * Every training step packs the weights, fills a tape and returns gradients anew. The system clears each page it hands out, so
+ * a large block that is freed waits here for the next step. Sizes are rounded up, an eighth at most, so that a block fits again
+ * when the lengths of a batch differ a little. What waits is bounded by the blocks of a step of an LSTM with H = 1024, B = 64,
+ * T = 25: 67 MB of packed weights, 33 of tape, 46 of results; beyond, clearing pages is a small part of a step. The oldest
+ * goes first. */
+enum { RF_KEPT_BLOCKS = 64, RF_KEPT_BYTES = 256 << 20 };
 
 static struct {
     atomic_flag busy; /* whoever finds it set goes to malloc: nobody waits, and a child forked meanwhile cannot hang */

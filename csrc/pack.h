@@ -1,6 +1,13 @@
 /* pack.h: weights and rows rearranged into the panels that tile.h reads. Plain loops: each weight is packed once per
  * sequence or frozen once, each row block of the gradient products once per block. */
 
+#ifndef v_turn4 /* an ISA may have better: x86.h */
+RF_INLINE void v_turn4(T *to, ptrdiff_t step, const T *a, const T *b, const T *c, const T *d)
+{
+    for (int k = 0; k < 4; ++k, to += step) to[0] = a[k], to[1] = b[k], to[2] = c[k], to[3] = d[k];
+}
+#endif
+
 /* rows: pointers to gates*hidden rows of k_len elements (units of gate 0, of gate 1, ...) -> panels of LANES units with the
  * gates side by side, or of 2*LANES units when gates == 1: the panels of units first .. last, first a multiple of 2*LANES.
  * Element (panel q, k, vector v, lane): gate v of unit q*LANES + lane, or unit (2q + v)*LANES + lane; 0 past hidden. */
@@ -13,12 +20,16 @@ static void pack_gates(void *out, const void *const *rows, ptrdiff_t first, ptrd
         for (int v = 0; v < nv; ++v) {
             const ptrdiff_t unit = first + (gates == 1 ? v * LANES : 0), left = hidden - unit;
             const int n = left < 0 ? 0 : left < LANES ? (int)left : LANES;
-            const T *from[LANES];
-            for (int lane = 0; lane < n; ++lane) from[lane] = rows[(gates == 1 ? 0 : v * hidden) + unit + lane];
-            for (ptrdiff_t k = 0; k < k_len; ++k) {
+            const void *const *from = rows + (gates == 1 ? 0 : v * hidden) + unit;
+            ptrdiff_t k = 0;
+            for (; n == LANES && LANES % 4 == 0 && k + 4 <= k_len; k += 4)
+                for (int lane = 0; lane < LANES; lane += 4)
+                    v_turn4(to + (k * nv + v) * LANES + lane, nv * LANES, (const T *)from[lane] + k, (const T *)from[lane + 1] + k,
+                            (const T *)from[lane + 2] + k, (const T *)from[lane + 3] + k);
+            for (; k < k_len; ++k) {
                 T *at = to + (k * nv + v) * LANES;
                 int lane = 0;
-                for (; lane < n; ++lane) at[lane] = from[lane][k];
+                for (; lane < n; ++lane) at[lane] = ((const T *)from[lane])[k];
                 for (; lane < LANES; ++lane) at[lane] = 0;
             }
         }

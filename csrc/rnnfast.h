@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 /* ---- products ---------------------------------------------------------------------------------
- * out[m, n] = start[m, n] + sum over k = 0 .. k_len-1, in this order, of a[m, k] * w[k, n].
+ * out[m, n] = sum over k = 0 .. k_len-1, in this order, of a[m, k] * w[k, n], from 0 or from what out holds.
  * One accumulator per output element: its bits depend neither on how rows are grouped, nor on
  * panels, nor on threads. `w` is packed (tile.h draws it). */
 typedef struct rf_product {
@@ -29,7 +29,7 @@ typedef struct rf_product {
     int packed_a;              /* a is in panels of `mr` rows (see rf_kernels.pack_rows) */
 } rf_product;
 
-typedef enum { RF_START_ZERO, RF_START_BIAS, RF_START_C } rf_start;
+typedef enum { RF_START_ZERO, RF_START_BIAS, RF_START_C } rf_start; /* the bias is added after the sum */
 
 typedef struct rf_gemm {
     rf_product p;
@@ -144,6 +144,7 @@ void rf_fp_leave(uint64_t saved);
  * rf_alloc: 64-byte aligned, uninitialised, NULL on failure. rf_free: with the bytes asked for; keeps large blocks
  * for later rf_allocs, up to a bound. rf_trim frees those; returns their bytes. rf_scratch: memory of the calling OS
  * thread, kept until a larger request, freed with the thread; NULL on failure. */
+enum { RF_KEPT_FROM = 1 << 20 };            /* bytes of a large block */
 void *rf_alloc(size_t bytes);
 void rf_free(void *, size_t bytes);
 size_t rf_trim(void);

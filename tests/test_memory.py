@@ -65,7 +65,7 @@ def test_peak_of_record(layer):
     assert done.stdout.endswith("fine\n"), done.stdout + done.stderr
 
 
-LARGE, BOUND = 1 << 20, 128 << 20
+LARGE, BOUND = 1 << 20, 256 << 20
 
 
 def kept_after(*sizes):
@@ -82,7 +82,7 @@ def test_large_blocks_are_kept_and_bounded():
     assert LARGE * 5 <= kept_after(LARGE * 5 + 1) <= LARGE * 6  # rounded up, an eighth at most
     assert kept_after(BOUND + 1) == 0 and kept_after(BOUND) == BOUND
     assert kept_after(*[BOUND // 4] * 6) == BOUND
-    assert kept_after(*[LARGE] * 40) == 16 * LARGE
+    assert kept_after(*[LARGE] * 80) == 64 * LARGE
     assert _core.trim() == 0
     with pytest.raises(MemoryError):
         _core.Buffer(1 << 62)

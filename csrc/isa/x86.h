@@ -16,3 +16,28 @@ RF_INLINE V v_copysign(V magnitude, V sign)
     const V minus = v_set1((T)-0.0);
     return RF_OP(or)(RF_OP(andnot)(minus, magnitude), RF_OP(and)(minus, sign));
 }
+
+/* to[k*step + i] = from[i][k] for 4 rows and 4 columns: transposed in registers, one store a column */
+#ifdef RF_F32
+RF_INLINE void v_turn4(T *to, ptrdiff_t step, const T *a, const T *b, const T *c, const T *d)
+{
+    __m128 r0 = _mm_loadu_ps(a), r1 = _mm_loadu_ps(b), r2 = _mm_loadu_ps(c), r3 = _mm_loadu_ps(d);
+    _MM_TRANSPOSE4_PS(r0, r1, r2, r3);
+    _mm_storeu_ps(to, r0);
+    _mm_storeu_ps(to + step, r1);
+    _mm_storeu_ps(to + 2 * step, r2);
+    _mm_storeu_ps(to + 3 * step, r3);
+}
+#else
+RF_INLINE void v_turn4(T *to, ptrdiff_t step, const T *a, const T *b, const T *c, const T *d)
+{
+    const __m256d r0 = _mm256_loadu_pd(a), r1 = _mm256_loadu_pd(b), r2 = _mm256_loadu_pd(c), r3 = _mm256_loadu_pd(d);
+    const __m256d low01 = _mm256_unpacklo_pd(r0, r1), high01 = _mm256_unpackhi_pd(r0, r1);
+    const __m256d low23 = _mm256_unpacklo_pd(r2, r3), high23 = _mm256_unpackhi_pd(r2, r3);
+    _mm256_storeu_pd(to, _mm256_permute2f128_pd(low01, low23, 0x20));
+    _mm256_storeu_pd(to + step, _mm256_permute2f128_pd(high01, high23, 0x20));
+    _mm256_storeu_pd(to + 2 * step, _mm256_permute2f128_pd(low01, low23, 0x31));
+    _mm256_storeu_pd(to + 3 * step, _mm256_permute2f128_pd(high01, high23, 0x31));
+}
+#endif
+#define v_turn4 v_turn4

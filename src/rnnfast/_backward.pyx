@@ -104,12 +104,14 @@ cdef const char *source_row(Job *j, int source, Py_ssize_t s, Py_ssize_t row) no
 
 cdef void weight_gradient(Job *j, const rf_weight_product *w, Py_ssize_t s0, Py_ssize_t s1, int thread, int threads) noexcept nogil:
     """d_weight, d_bias: this thread's columns of slots^T source, one running sum from step s1-1 down to s0. The last steps
-    come first and set d_weight, the others add to it."""
+    come first and set d_weight, the others add to it. With one column, rows and columns of the product change places: else
+    nearly a whole panel were padding."""
     cdef Order *o = &j.order
     cdef const rf_kernels *k = j.kernels
     cdef Py_ssize_t M = w.gates * j.hidden, N = j.inputs if w.source == RF_SRC_X else j.hidden, tiles = (M + k.mr - 1) // k.mr
     cdef Py_ssize_t m0 = min(tiles * thread // threads * k.mr, M), m1 = min(tiles * (thread + 1) // threads * k.mr, M)
-    cdef Py_ssize_t s = s1 - 1, row = 0, m, i, n
+    cdef Py_ssize_t s = s1 - 1, row = 0, m, i, n, count
+    cdef bint column = N == 1
     cdef const void *left[GRADIENT_ROWS]
     cdef const void *right[GRADIENT_ROWS]
     cdef char *pack_right = j.pack + thread * j.pack_bytes
@@ -117,8 +119,8 @@ cdef void weight_gradient(Job *j, const rf_weight_product *w, Py_ssize_t s0, Py_
     cdef rf_gemm g
     if m0 >= m1:
         return
-    g.p.cols, g.p.w, g.p.a, g.p.descending, g.p.packed_a = N, pack_right, pack_left, 0, 1
-    g.p.panel0, g.p.panel1 = 0, panels(k, N, 1)
+    g.p.w, g.p.a = (pack_left, pack_right) if column else (pack_right, pack_left)
+    g.p.cols, g.p.panel0, g.p.panel1, g.p.descending, g.p.packed_a = N, 0, panels(k, N, 1), 0, not column
     g.ldc, g.start = N, RF_START_ZERO if s1 == o.S else RF_START_C
     while s >= s0:
         n = 0
@@ -131,19 +133,23 @@ cdef void weight_gradient(Job *j, const rf_weight_product *w, Py_ssize_t s0, Py_
             n, row = n + 1, row + 1
         if n == 0:
             return
-        k.pack_rows(pack_right, right, 0, n, n, N, k.width)
+        k.pack_rows(pack_right, right, 0, n, n, N, 1 if column else k.width)
         if j.d_bias[w.to] != NULL:
             k.column_sum(j.d_bias[w.to] + (w.gate * j.hidden + m0) * j.size, left, n, m1 - m0)
-        g.p.k, g.p.k_panel = n, n
+        g.p.k, g.p.k_panel, g.p.lda = n, n, n
         m = m0
         while m < m1:
-            g.p.rows = min(M_BLOCKS * k.mr, m1 - m)
-            k.pack_rows(pack_left, left, 0, n, n, g.p.rows, k.mr)
+            count = min(M_BLOCKS * k.mr, m1 - m)
+            k.pack_rows(pack_left, left, 0, n, n, count, k.width if column else k.mr)
+            if column:
+                g.p.rows, g.p.cols, g.p.panel1 = 1, count, panels(k, count, 1)
+            else:
+                g.p.rows = count
             g.c = j.d_weight[w.to] + (w.gate * j.hidden + m) * N * j.size
             k.gemm(&g)
             for i in range(n):
-                left[i] = <const char *>left[i] + g.p.rows * j.size
-            m += g.p.rows
+                left[i] = <const char *>left[i] + count * j.size
+            m += count
         g.start = RF_START_C
 
 

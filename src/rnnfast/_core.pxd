@@ -94,6 +94,7 @@ cdef extern from "rnnfast.h" nogil:
     void *rf_alloc(size_t bytes)
     void rf_free(void *, size_t bytes)
     size_t rf_trim()
+    enum: RF_KEPT_FROM
     void *rf_scratch(size_t bytes)
     ctypedef void (*rf_task)(void *arg, int thread, int threads) noexcept nogil
     int rf_team_acquire(int want)

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal, final
 
-from rnnfast._types import Array
+from rnnfast._types import Array, FloatDType
 
 MAX_THREADS: int
 
@@ -26,6 +26,12 @@ def probe_fma(isa: int, itemsize: int, repeats: int) -> float:
 
 def probe_load(isa: int, data: Array, repeats: int) -> float:
     """Reads a contiguous float array so many times, without the GIL, but for a rest of less than 2 kB; returns the bytes."""
+
+def empty(shape: tuple[int, ...], dtype: FloatDType) -> Array:
+    """np.empty for up to three axes; the memory of a large array is kept for the next."""
+
+def zeros(shape: tuple[int, ...], dtype: FloatDType) -> Array:
+    """np.zeros, likewise."""
 
 @final
 class Buffer:

@@ -2,6 +2,7 @@
 """What the C side offers to Python: the ISAs, vector math for tests, probes for benchmarks, packed weights; and to the other modules: team and scratch."""
 cimport cython
 cimport numpy as cnp
+import numpy as np
 from libc.string cimport memcpy, memset
 
 cnp.import_array()
@@ -97,6 +98,30 @@ cdef class Buffer:
 
     def __dealloc__(self):
         rf_free(self.data, self.nbytes)
+
+
+def empty(shape, dtype):
+    """np.empty; a large array's memory is kept for the next when it goes: its pages are then not cleared at every call."""
+    cdef cnp.npy_intp dims[3]
+    cdef size_t nbytes = dtype.itemsize
+    cdef int ndim = len(shape), i
+    cdef Buffer memory
+    for i in range(min(ndim, 3)):
+        dims[i] = shape[i]
+        nbytes *= dims[i]
+    if ndim > 3 or nbytes < RF_KEPT_FROM:
+        return np.empty(shape, dtype)
+    memory = Buffer(nbytes)
+    array = cnp.PyArray_SimpleNewFromData(ndim, dims, (<cnp.dtype>dtype).type_num, memory.data)
+    cnp.set_array_base(array, memory)
+    return array
+
+
+def zeros(shape, dtype):
+    """np.zeros, likewise."""
+    array = empty(shape, dtype)
+    array.fill(0)
+    return array
 
 
 # ---- packed weights --------------------------------------------------------------------------------------------------------

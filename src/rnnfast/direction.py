@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rnnfast import _layer
-from rnnfast._core import Weights
+from rnnfast._core import Weights, empty
 from rnnfast._types import Array
 from rnnfast.lengths import Order
 from rnnfast.runtime import get_num_threads
@@ -60,8 +60,8 @@ def prepare_backward(
     return DirectionGradients(
         x=dx,
         initial=initial,
-        w_ih=np.empty((gates * hidden, inputs), dtype),
-        w_hh=np.empty((gates * hidden, hidden), dtype),
+        w_ih=empty((gates * hidden, inputs), dtype),
+        w_hh=empty((gates * hidden, hidden), dtype),
         b_ih=np.zeros(gates * hidden, dtype) if has_bias else None,
         b_hh=np.zeros(gates * hidden, dtype) if has_bias else None,
     )

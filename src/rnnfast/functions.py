@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias, overload
 import numpy as np
 
 from rnnfast import checks
-from rnnfast._core import Weights
+from rnnfast._core import Weights, empty, zeros
 from rnnfast._types import Array
 from rnnfast.cells import GRU, LSTM, SIMPLE_RNN, Cell
 from rnnfast.direction import run_direction
@@ -46,7 +46,7 @@ def _run(
     order = order_of(checks.lengths(lengths, T, B, unbatched=unbatched))
 
     packed = Weights(cell.kernel(choice), current_isa(), w_ih, w_hh, b_ih, b_hh, record, get_num_threads())
-    y = (np.empty if order is None else np.zeros)((T, B, hidden), x.dtype)
+    y = (empty if order is None else zeros)((T, B, hidden), x.dtype)
     state, tape = run_direction(
         packed, x, y, tuple(None if a is None else a.reshape(B, hidden) for a in start), order, reverse, record=record
     )

@@ -9,7 +9,7 @@ from typing import Any, Generic, NamedTuple, TypeAlias
 import numpy as np
 
 from rnnfast import _layer, checks
-from rnnfast._core import Weights
+from rnnfast._core import Weights, empty, zeros
 from rnnfast._types import Array, FloatDType, S
 from rnnfast.cells import Cell
 from rnnfast.direction import run_direction
@@ -157,7 +157,7 @@ class Stack(Generic[S]):
 
     def _empty_y(self, T: int, B: int, ragged: bool, *, last: bool) -> Array:
         """A new y as a (T, B, D*H) view; the last layer's lies batch first where the user wants it so."""
-        make = np.zeros if ragged else np.empty
+        make = zeros if ragged else empty
         width = self.hidden_size * self._directions
         if last and self.batch_first:
             return make((B, T, width), self.dtype).swapaxes(0, 1)

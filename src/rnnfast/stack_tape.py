@@ -7,6 +7,7 @@ from typing import Any, Generic, NamedTuple
 import numpy as np
 
 from rnnfast import checks
+from rnnfast._core import empty, zeros
 from rnnfast._types import Array, S
 from rnnfast.direction import DirectionGradients, prepare_backward, run_backward
 from rnnfast.stack import Inputs, Recorded, Stack, drop
@@ -73,7 +74,7 @@ class StackTape(Generic[S]):
         """All memory of the backward pass, before anything is used up. dx of the layers above the first share two sets."""
         stack, D = self._stack, self._stack._directions
         T, B, _ = self._inputs.x.shape
-        make = np.empty if self._inputs.order is None else np.zeros
+        make = empty if self._inputs.order is None else zeros
 
         def dx_of(width: int) -> list[Array | None]:
             return [make((T, B, width), stack.dtype) for _ in range(D)]

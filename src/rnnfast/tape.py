@@ -9,6 +9,7 @@ from typing import Any, Generic
 import numpy as np
 
 from rnnfast import _layer, checks
+from rnnfast._core import empty, zeros
 from rnnfast._types import Array, S
 from rnnfast.cells import Cell
 from rnnfast.direction import prepare_backward, run_backward
@@ -103,7 +104,7 @@ class Tape:
                 tape,
                 x,
                 tuple(np.empty((B, hidden), dtype) for _ in parts),
-                (np.zeros if self._ragged else np.empty)(x.shape, dtype) if need_x else None,
+                (zeros if self._ragged else empty)(x.shape, dtype) if need_x else None,
                 has_bias=self._has_bias,
                 gates=len(self._cell.gates),
             )
