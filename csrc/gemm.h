@@ -1,21 +1,18 @@
-/* gemm.h: the plain product C = start + A W on packed panels: a sweep whose finish is a store. */
+/* gemm.h: the plain product C = start + A W on packed panels: a sweep that stores, here what is left of full panels. */
 
 RF_INLINE void gemm_begin_unit(const rf_gemm *s, ptrdiff_t row, ptrdiff_t unit, const span n, V *sum)
 {
-    const T *at = (const T *)s->c + row * s->ldc + unit;
-    __builtin_prefetch(at + 2 * LANES, 1); /* the next panel's, a product ahead: no hardware prefetcher sees columns */
-    sum[0] = get(at, n);
+    sum[0] = get((const T *)s->c + row * s->ldc + unit, n);
 }
 RF_INLINE void gemm_store_unit(const rf_gemm *s, ptrdiff_t row, ptrdiff_t unit, const span n, const V *sum)
 {
-    T *at = (T *)s->c + row * s->ldc + unit;
-    if (s->start != RF_START_C) __builtin_prefetch(at + 2 * LANES, 1);
-    put(at, s->start == RF_START_BIAS ? v_add(sum[0], get((const T *)s->bias + unit, n)) : sum[0], n);
+    const V value = s->start == RF_START_BIAS ? v_add(sum[0], get((const T *)s->bias + unit, n)) : sum[0];
+    put((T *)s->c + row * s->ldc + unit, value, n);
 }
 RF_HOOK(gemm_begin, rf_gemm, 1)
 RF_HOOK(gemm_store, rf_gemm, 1)
 
 static void gemm(const rf_gemm *s)
 {
-    sweep(&s->p, s->p.packed_a ? &tiles_2_packed : &tiles_2, s->start == RF_START_C ? gemm_begin : NULL, gemm_store, s);
+    sweep(&s->p, s->p.packed_a ? &tiles_2_packed : &tiles_2, s->start == RF_START_C ? gemm_begin : NULL, gemm_store, s, s);
 }

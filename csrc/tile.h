@@ -1,25 +1,45 @@
 /* tile.h: the one product loop of the library, and the sweep that makes kernels of it.
  *
- * A tile is `rows` rows x `panels` panels x nv vectors of accumulators. They stay in registers for the whole pass over k
- * and reach a cell's finish through `acc`, a buffer of at most 1.5 kB that never leaves L1. (Finishes inlined into every
- * tile shape, with no buffer, made 2.6 MB of code for the same work: tried and dropped, docs/performance.md.)
+ * A tile is `rows` rows x `panels` panels x nv vectors of accumulators. They stay in registers for the whole pass over k.
+ * Those of a plain product go straight into C; those of a cell reach its finish through `acc`, a buffer that stays in L1.
+ * (Finishes inlined into every tile shape, with no buffer, made 2.6 MB of code for the same work: tried and dropped,
+ * docs/performance.md.)
  *
  * Packed panel of a weight: for each k, nv vectors side by side: the gates of LANES units, or, with one gate, two vectors
  * of units.          k=0: [gate 0: LANES units][gate 1: LANES units]...   k=1: [gate 0 ...
  */
 enum { RF_TILE_VECTORS = 24 }; /* 12 x 2, 8 x 3, 6 x 4 */
 
-/* acc[(r*pn + q)*nv + v] (+)= sum_k a[r, k] * panel_q[k, v], from 0 or, when `resume`, from what acc holds.
- * a: first element of the tile's first row; w: first element of its first panel. The const ints are literals. */
-RF_INLINE void tile_product(const int mr, const int pn, const int nv, const int packed_a, const rf_product *p, const T *a,
-                            const T *w, V *out, int resume, const T *ahead, ptrdiff_t ahead_step)
+typedef struct tile_args {
+    const T *a, *w;        /* first element of the tile's first row, of its first panel */
+    V *acc;                /* [(r*pn + q)*nv + v]: where the accumulators go, */
+    T *c;                  /* or, if not NULL, the tile's place in C (full panels of nv = 2 alone) */
+    ptrdiff_t ldc;
+    const T *bias;         /* added to what goes into C, or NULL */
+    int resume;            /* go on from what acc or C holds, not from 0 */
+    const T *ahead;        /* fetched into L2, ahead_step further at each k */
+    ptrdiff_t ahead_step;
+} tile_args;
+
+/* acc[(r*pn + q)*nv + v] (+)= sum_k a[r, k] * panel_q[k, v]. The const ints are literals. */
+RF_INLINE void tile_product(const int mr, const int pn, const int nv, const int packed_a, const rf_product *p,
+                            const tile_args *t)
 {
-    const ptrdiff_t row = packed_a ? 1 : p->lda, step = packed_a ? MR2 : 1;
-    const ptrdiff_t panel = p->k_panel * nv * LANES;
+    const ptrdiff_t row = packed_a ? 1 : p->lda, step = packed_a ? MR2 : 1, panel = p->k_panel * nv * LANES;
+    const T *a = t->a, *w = t->w, *ahead = t->ahead;
+    const ptrdiff_t ahead_step = t->ahead_step;
+    const int wide = pn * nv, direct = nv == 2 && t->c;
     V acc[RF_TILE_VECTORS];
-    RF_UNROLL for (int i = 0; i < mr * pn * nv; ++i) acc[i] = v_set1(0);
-    if (resume) {
-        RF_UNROLL for (int i = 0; i < mr * pn * nv; ++i) acc[i] = out[i];
+    RF_UNROLL for (int i = 0; i < mr * wide; ++i) acc[i] = v_set1(0);
+    if (direct) {
+        RF_UNROLL for (int r = 0; r < mr; ++r)
+            RF_UNROLL for (int v = 0; v < wide; ++v) {
+                if (t->resume) acc[r * wide + v] = v_load(t->c + r * t->ldc + v * LANES);
+                /* the place of the next panel, a product ahead: no hardware prefetcher sees columns */
+                __builtin_prefetch(t->c + r * t->ldc + (wide + v) * LANES, 1);
+            }
+    } else if (t->resume) {
+        RF_UNROLL for (int i = 0; i < mr * wide; ++i) acc[i] = t->acc[i];
     }
     for (ptrdiff_t k = 0; k < p->k; ++k, a += step, w += nv * LANES, ahead += ahead_step) {
         if (mr > 1) __builtin_prefetch(ahead, 0, 2);
@@ -48,7 +68,15 @@ RF_INLINE void tile_product(const int mr, const int pn, const int nv, const int 
             }
         }
     }
-    RF_UNROLL for (int i = 0; i < mr * pn * nv; ++i) out[i] = acc[i];
+    if (!direct) {
+        RF_UNROLL for (int i = 0; i < mr * wide; ++i) t->acc[i] = acc[i];
+        return;
+    }
+    if (t->bias) {
+        RF_UNROLL for (int i = 0; i < mr * wide; ++i) acc[i] = v_add(acc[i], v_load(t->bias + i % wide * LANES));
+    }
+    RF_UNROLL for (int r = 0; r < mr; ++r)
+        RF_UNROLL for (int v = 0; v < wide; ++v) v_store(t->c + r * t->ldc + v * LANES, acc[r * wide + v]);
 }
 
 /* Tile shapes of one nv: 1 .. MR rows of one panel; and one row of 1 .. PN panels, which gives a single row enough independent
@@ -63,19 +91,14 @@ RF_INLINE void tile_product(const int mr, const int pn, const int nv, const int 
 #define RF_PASTE(a, b) a##b
 #define RF_UPTO(n) RF_PASTE(RF_UPTO_, n)
 
-typedef void (*tile_fn)(const rf_product *, const T *a, const T *w, V *acc, int resume,
-                        const T *ahead, ptrdiff_t ahead_step);
+typedef void (*tile_fn)(const rf_product *, const tile_args *);
 typedef struct tile_shapes {
     int nv, mr, pn;
     const tile_fn *rows, *wide;   /* rows[r - 1]: r rows of a panel; wide[n - 1]: one row of n panels */
 } tile_shapes;
 
 #define RF_TILE_FN(NAME, ROWS, PANELS, NV, PACKED_A)                                                             \
-    static void NAME(const rf_product *p, const T *a, const T *w, V *acc, int resume, const T *ahead,            \
-                     ptrdiff_t ahead_step)                                                                       \
-    {                                                                                                            \
-        tile_product(ROWS, PANELS, NV, PACKED_A, p, a, w, acc, resume, ahead, ahead_step);                       \
-    }
+    static void NAME(const rf_product *p, const tile_args *t) { tile_product(ROWS, PANELS, NV, PACKED_A, p, t); }
 #define RF_ROW_TILE(R, NAME, NV, PACKED_A) RF_TILE_FN(NAME##_##R##x1, R, 1, NV, PACKED_A)
 #define RF_WIDE_TILE(N, NAME, NV, PACKED_A) RF_TILE_FN(NAME##_wide_##N, 1, N, NV, PACKED_A)
 #define RF_ROW_TILE_NAME(R, NAME) NAME##_##R##x1,
@@ -95,44 +118,55 @@ RF_SHAPES(tiles_2_packed, MR2, 1, 2, 1)
 /* What happens to a tile's accumulators: rows m .. m+rows, panels q .. q+panels. */
 typedef void (*tile_hook)(const void *args, ptrdiff_t m, int rows, ptrdiff_t q, int panels, V *acc);
 
-/* Covers all rows and panels of p: [begin fills acc, else 0] -> product -> finish. args goes to the hooks.
- * Rows go in blocks whose accumulators wait in acc while k goes in blocks of one piece of a panel: that piece then comes
- * from L1 for all tiles of the block but the first. Tiles of a block are as equal as can be: none starves for rows. */
-enum { RF_BLOCK_VECTORS = 384, RF_PANEL_BYTES = 131072, RF_FAR_BYTES = 1 << 20 };
+/* Covers all rows and panels of p: [begin fills acc, else 0] -> product -> finish. args goes to the hooks. plain: the plain
+ * product that this is, or NULL; its full panels need no hooks.
+ * Rows go in blocks whose accumulators wait in acc while k goes in blocks of one piece of a panel, which half of a small L2
+ * (256 kB) holds. Tiles of a block are as equal as can be: none starves for rows. Where the panels are larger than a usual L2,
+ * the first tiles of each fetch the next one: 6 to 9 % at H = 1024, B = 64. */
+enum { RF_BLOCK_VECTORS = 384, RF_PANEL_BYTES = 131072, RF_FAR_BYTES = 1 << 20, RF_LINE = 64 };
 
-static void sweep(const rf_product *p, const tile_shapes *shapes, tile_hook begin, tile_hook finish, const void *args)
+static void sweep(const rf_product *p, const tile_shapes *shapes, tile_hook begin, tile_hook finish, const void *args,
+                  const rf_gemm *plain)
 {
     V acc[RF_BLOCK_VECTORS];
-    const int nv = shapes->nv, most = RF_BLOCK_VECTORS / nv / shapes->mr * shapes->mr;
-    const int far = (p->panel1 - p->panel0) * p->k * nv * LANES * (ptrdiff_t)sizeof(T) > RF_FAR_BYTES;
-    const ptrdiff_t deep = RF_PANEL_BYTES / (nv * LANES * (int)sizeof(T));
+    const int nv = shapes->nv, most = RF_BLOCK_VECTORS / nv / shapes->mr * shapes->mr, line = RF_LINE / (int)sizeof(T);
+    const ptrdiff_t vectors = nv * LANES, next = (p->descending ? -1 : 1) * p->k_panel * vectors;
+    const ptrdiff_t deep = RF_PANEL_BYTES / (vectors * (ptrdiff_t)sizeof(T));
+    const int far = (p->panel1 - p->panel0) * p->k * vectors * (ptrdiff_t)sizeof(T) > RF_FAR_BYTES;
     for (ptrdiff_t m0 = 0; m0 < p->rows; m0 += most) {
         const int rows = p->rows - m0 < most ? (int)(p->rows - m0) : most;
         const int tiles = (rows + shapes->mr - 1) / shapes->mr;
         ptrdiff_t left = p->panel1 - p->panel0;
         while (left > 0) {
             const int panels = rows > 1 ? 1 : left < shapes->pn ? (int)left : shapes->pn;
-            const ptrdiff_t q = p->descending ? p->panel0 + left - panels : p->panel1 - left;
-            const T *w = (const T *)p->w + q * p->k_panel * nv * LANES;
-            if (begin) begin(args, m0, rows, q, panels, acc);
+            const ptrdiff_t q = p->descending ? p->panel0 + left - panels : p->panel1 - left, unit = q * vectors;
+            const int direct = plain && unit + panels * vectors <= p->cols;
+            const T *w = (const T *)p->w + q * p->k_panel * vectors;
             rf_product part = *p;
             ptrdiff_t k = 0;
+            if (begin && !direct) begin(args, m0, rows, q, panels, acc);
             do {
                 part.k = tiles > 1 && p->k - k > deep ? deep : p->k - k;
                 int r = 0;
                 for (int i = 0; i < tiles; ++i) {
                     const int n = p->packed_a ? (rows - r < shapes->mr ? rows - r : shapes->mr) : (rows - r) / (tiles - i);
                     const ptrdiff_t at = p->packed_a ? (m0 + r) * p->k + k * shapes->mr : (m0 + r) * p->lda + k;
-                    const tile_fn run = rows == 1 ? shapes->wide[panels - 1] : shapes->rows[n - 1];
-                    const ptrdiff_t line = 64 / (int)sizeof(T), here = (k * nv * LANES + i * part.k * line);
-                    const int more = far && left > panels && here < p->k * nv * LANES;
-                    run(&part, (const T *)p->a + at, w + k * nv * LANES, acc + r * panels * nv, begin != NULL || k > 0,
-                        more ? w + (p->descending ? -1 : 1) * p->k_panel * nv * LANES + here : w, more ? line : 0);
+                    const ptrdiff_t fetched = k * vectors + i * part.k * line;
+                    const int fetch = far && left > panels && fetched < p->k * vectors;
+                    tile_args t = {.a = (const T *)p->a + at, .w = w + k * vectors, .acc = acc + r * panels * nv,
+                                   .resume = begin || k > 0, .ahead = fetch ? w + next + fetched : w,
+                                   .ahead_step = fetch ? line : 0};
+                    if (direct) {
+                        t.c = (T *)plain->c + (m0 + r) * plain->ldc + unit;
+                        t.ldc = plain->ldc;
+                        if (plain->start == RF_START_BIAS && k + part.k == p->k) t.bias = (const T *)plain->bias + unit;
+                    }
+                    (rows == 1 ? shapes->wide[panels - 1] : shapes->rows[n - 1])(&part, &t);
                     r += n;
                 }
                 k += part.k;
             } while (k < p->k);
-            finish(args, m0, rows, q, panels, acc);
+            if (!direct) finish(args, m0, rows, q, panels, acc);
             left -= panels;
         }
     }
@@ -160,5 +194,5 @@ RF_INLINE void put(T *p, V v, const span s) { if (s.full) v_store(p, v); else v_
     RF_HOOK(NAME##_finish, rf_step, GATES)                                                                       \
     static void NAME(const rf_step *s)                                                                           \
     {                                                                                                            \
-        sweep(&s->p, (GATES) == 4 ? &tiles_4 : (GATES) == 3 ? &tiles_3 : &tiles_2, NULL, NAME##_finish, s);      \
+        sweep(&s->p, (GATES) == 4 ? &tiles_4 : (GATES) == 3 ? &tiles_3 : &tiles_2, NULL, NAME##_finish, s, NULL); \
     }
