@@ -23,7 +23,8 @@
 enum { RF_SPIN_NS = 200000, RF_SPINS_BEFORE_YIELD = 1000, RF_LONGEST_REST = 16 /* times what was lost */,
        RF_LOST_NS = 1000000 /* waking a worker costs a tenth of this; one without a processor, a time slice */,
        RF_LOST_IN_A_ROW = 3 /* a worker is woken once, not at every call */,
-       RF_NAP_EVERY_NS = 10000000 };
+       RF_NAP_EVERY_NS = 10000000,
+       RF_LONGEST_REST_NS = 30000000 /* one long loss, a machine that stood still, is no reason to rest for long */ };
 
 typedef struct worker {
     _Alignas(64) atomic_uint job;  /* number of the last job given to this worker */
@@ -209,7 +210,8 @@ static void judge(int64_t began, int threads)
     team.losses = longer ? team.losses + 1 : 0;
     const int lost = longer && (waited > RF_LOST_NS || team.losses >= RF_LOST_IN_A_ROW);
     team.rest = !lost ? 0 : team.rest >= RF_LONGEST_REST ? RF_LONGEST_REST : team.rest ? 2 * team.rest : 2;
-    team.rests_until = end + team.rest * waited;
+    const int64_t rest = team.rest * waited;
+    team.rests_until = end + (rest < RF_LONGEST_REST_NS ? rest : RF_LONGEST_REST_NS);
 }
 
 int rf_team_let_rest(int on) { return !atomic_exchange(&team.never_rests, !on); }
