@@ -27,9 +27,13 @@ def openvino_task(task: Task, threads: int) -> Callable[[], Result] | None:
     request.get_input_tensor(0).data[...] = x
     y = request.get_output_tensor(0).data  # (T, D, B, H)
 
+    results = [y[:, 0]]
+
     def infer() -> Result:
         request.infer()
-        return [y.transpose(0, 2, 1, 3).reshape(shape.T, shape.B, -1)]
+        if shape.bidirectional:  # to the layout of all others: a copy
+            results[0] = y.transpose(0, 2, 1, 3).reshape(shape.T, shape.B, -1)
+        return results
 
     return infer
 

@@ -152,11 +152,12 @@ void *rf_scratch(size_t bytes);
 
 /* ---- thread team -------------------------------------------------------------------------------------
  * acquire -> run -> release. acquire returns how many threads the caller has (1 when the team is busy
- * with another caller, rests or threads cannot be had), never more than asked for. let_rest: whether the
+ * with another caller, rests or threads cannot be had; or the call is brief and workers are asleep: waking them would take
+ * longer), never more than asked for. let_rest: whether the
  * team may rest where other pools take its processors; returns what was set before. */
 enum { RF_MAX_THREADS = 256 };
 typedef void (*rf_task)(void *arg, int thread, int threads);
-int rf_team_acquire(int want);
+int rf_team_acquire(int want, int brief);
 void rf_team_run(rf_task task, void *arg, int threads);
 void rf_team_barrier(int threads);         /* inside a task, every thread; also orders memory */
 void rf_team_release(int threads);

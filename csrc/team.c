@@ -28,7 +28,7 @@ enum { RF_SPIN_NS = 200000, RF_SPINS_BEFORE_YIELD = 1000, RF_LONGEST_REST = 16 /
 
 typedef struct worker {
     _Alignas(64) atomic_uint job;  /* number of the last job given to this worker */
-    atomic_int asleep;
+    atomic_int asleep, roused;     /* roused: wake and spin again, without a job */
     int index;
     int64_t napped;                /* when; touched by the worker only */
     pthread_t thread;
@@ -43,7 +43,8 @@ static struct {
     void *arg;
     int threads;
     int cpu;                       /* the caller's */
-    int64_t rests_until;           /* these three: touched by the owner only */
+    int64_t brief_call;            /* when the last came; these four: touched by the owner only */
+    int64_t rests_until;
     int losses;                    /* calls in a row that took longer than alone */
     int rest;                      /* in times of what was lost; 0: the last call went well */
     atomic_int never_rests;        /* for tests */
@@ -93,18 +94,21 @@ static inline void end_wait(const turn *t)
 
 static void wait_for_job(worker *me, unsigned seen)
 {
-    const int64_t until = now_ns() + RF_SPIN_NS;
-    do {
-        for (int i = 0; i < 64; ++i) {
-            if (atomic_load_explicit(&me->job, memory_order_acquire) != seen) return;
-            pause_cpu();
-        }
-    } while (now_ns() < until);
-    pthread_mutex_lock(&me->lock);
-    atomic_store(&me->asleep, 1);  /* sequentially consistent with the load of job: give_job sees one or the other */
-    while (atomic_load(&me->job) == seen) pthread_cond_wait(&me->wake, &me->lock);
-    atomic_store(&me->asleep, 0);
-    pthread_mutex_unlock(&me->lock);
+    for (;;) {
+        const int64_t until = now_ns() + RF_SPIN_NS;
+        do {
+            for (int i = 0; i < 64; ++i) {
+                if (atomic_load_explicit(&me->job, memory_order_acquire) != seen) return;
+                pause_cpu();
+            }
+        } while (now_ns() < until);
+        pthread_mutex_lock(&me->lock);
+        atomic_store(&me->asleep, 1);  /* sequentially consistent with the load of job: give_job sees one or the other */
+        while (atomic_load(&me->job) == seen && !atomic_load(&me->roused)) pthread_cond_wait(&me->wake, &me->lock);
+        atomic_store(&me->asleep, 0);
+        atomic_store(&me->roused, 0);
+        pthread_mutex_unlock(&me->lock);
+    }
 }
 
 /* Woken at once after a stop, the threads of a process may find themselves on one processor, and Linux leaves them there: both
@@ -134,14 +138,34 @@ static void *worker_main(void *arg)
     return NULL;
 }
 
+static void wake(worker *w)
+{
+    pthread_mutex_lock(&w->lock);
+    pthread_cond_signal(&w->wake);
+    pthread_mutex_unlock(&w->lock);
+}
+
 static void give_job(worker *to)
 {
     atomic_fetch_add(&to->job, 1);
-    if (atomic_load(&to->asleep)) {
-        pthread_mutex_lock(&to->lock);
-        pthread_cond_signal(&to->wake);
-        pthread_mutex_unlock(&to->lock);
+    if (atomic_load(&to->asleep)) wake(to);
+}
+
+/* Whether the workers of a team of so many threads are awake. A brief call does not wait for those asleep; it rouses them for
+ * the next if calls follow one another more closely than workers spin. */
+static int all_awake(int threads)
+{
+    const int64_t now = now_ns();
+    const int follows = now - team.brief_call < RF_SPIN_NS;
+    int awake = 1;
+    team.brief_call = now;
+    for (int i = 1; i < threads; ++i) {
+        worker *w = &team.workers[i];
+        if (!atomic_load(&w->asleep)) continue;
+        awake = 0;
+        if (follows && !atomic_exchange(&w->roused, 1)) wake(w);
     }
+    return awake;
 }
 
 /* Workers run where the caller may run, also when its mask has changed since they were started. */
@@ -166,6 +190,7 @@ static int start_worker(int index)
     w->index = index;
     atomic_store(&w->job, 0);
     atomic_store(&w->asleep, 0);
+    atomic_store(&w->roused, 0);
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->wake, NULL);
     sigfillset(&all); /* signals are for the threads of Python */
@@ -188,7 +213,7 @@ static void forget_workers(void)
 
 static void register_fork(void) { pthread_atfork(NULL, NULL, forget_workers); }
 
-int rf_team_acquire(int want)
+int rf_team_acquire(int want, int brief)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     if (want <= 1 || atomic_exchange_explicit(&team.owned, 1, memory_order_acquire)) return 1;
@@ -196,8 +221,8 @@ int rf_team_acquire(int want)
     if (want > RF_MAX_THREADS) want = RF_MAX_THREADS;
     while (team.started < want - 1 && start_worker(team.started + 1)) ++team.started;
     if (want > team.started + 1) want = team.started + 1;
-    follow_affinity();
-    if (want > 1 && now_ns() < team.rests_until) want = 1;
+    if (!brief) follow_affinity(); /* a system call */
+    if (want > 1 && (now_ns() < team.rests_until || (brief && !all_awake(want)))) want = 1;
     if (want == 1) atomic_store_explicit(&team.owned, 0, memory_order_release);
     return want;
 }

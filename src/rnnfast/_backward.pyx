@@ -154,18 +154,16 @@ cdef void weight_gradient(Job *j, const rf_weight_product *w, Py_ssize_t s0, Py_
 
 
 cdef void input_gradient(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int threads) noexcept nogil:
-    """dx = slots W_ih for the stored rows of steps s0 .. s1; each thread its share of them."""
+    """dx = slots W_ih for the stored rows of steps s0 .. s1; each thread its share."""
     cdef Order *o = &j.order
-    cdef Py_ssize_t begin, end, first, last, n, q, hint = s0, nbytes = j.inputs * j.size
+    cdef Py_ssize_t first, last, n, q, hint = s0, nbytes = j.inputs * j.size
     cdef bint direct = in_line(&j.dx, o)
     cdef char *rows = j.x_rows + thread * ROWS_AT_ONCE * nbytes
     cdef rf_gemm g
-    window_rows(o, s0, s1, &begin, &end)
-    first = begin + (end - begin) * thread // threads
-    last = begin + (end - begin) * (thread + 1) // threads
+    window_rows(o, s0, s1, &first, &last)
     g.p.cols, g.p.k, g.p.k_panel, g.p.w = j.inputs, j.cell.gates * j.hidden, j.cell.gates * j.hidden, j.back_ih
     g.p.descending, g.p.packed_a = 0, 0
-    g.p.panel0, g.p.panel1 = 0, panels(j.kernels, j.inputs, 1)
+    share_product(&g.p, j.kernels, direct, &first, &last, thread, threads)
     g.p.lda = j.cell.slots * j.hidden
     g.start = RF_START_ZERO
     while first < last:

@@ -97,7 +97,7 @@ cdef extern from "rnnfast.h" nogil:
     enum: RF_KEPT_FROM
     void *rf_scratch(size_t bytes)
     ctypedef void (*rf_task)(void *arg, int thread, int threads) noexcept nogil
-    int rf_team_acquire(int want)
+    int rf_team_acquire(int want, int brief)
     void rf_team_run(rf_task task, void *arg, int threads)
     void rf_team_barrier(int threads)
     void rf_team_release(int threads)
@@ -107,7 +107,7 @@ cdef extern from "rnnfast.h" nogil:
 cdef uint64_t fp_enter() noexcept nogil
 cdef void fp_leave(uint64_t saved) noexcept nogil
 cdef void barrier(int threads) noexcept nogil
-cdef int team_acquire(int want) noexcept nogil
+cdef int team_acquire(int want, bint brief) noexcept nogil
 cdef void team_run(rf_task task, void *arg, int threads) noexcept nogil
 cdef void team_release(int threads) noexcept nogil
 cdef void *scratch(size_t bytes) noexcept nogil

@@ -18,8 +18,8 @@ cdef void fp_leave(uint64_t saved) noexcept nogil:
 cdef void barrier(int threads) noexcept nogil:
     rf_team_barrier(threads)
 
-cdef int team_acquire(int want) noexcept nogil:
-    return rf_team_acquire(want)
+cdef int team_acquire(int want, bint brief) noexcept nogil:
+    return rf_team_acquire(want, brief)
 
 cdef void team_run(rf_task task, void *arg, int threads) noexcept nogil:
     rf_team_run(task, arg, threads)
@@ -239,7 +239,7 @@ cdef class Weights:
             packing.panels[i].target[0] = self.memory.data + packing.panels[i].offset
         self.bias_x, self.bias_h = self.memory.data + bias_x, self.memory.data + bias_h
         with nogil:
-            threads = rf_team_acquire(<int>min(<size_t>threads, max(packing.total // BYTES_PER_THREAD, 1)))
+            threads = rf_team_acquire(<int>min(<size_t>threads, max(packing.total // BYTES_PER_THREAD, 1)), False)
             rf_team_run(pack_task, &packing, threads)
             rf_team_release(threads)
         self._pack_biases(b_ih, b_hh)

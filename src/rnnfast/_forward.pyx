@@ -29,14 +29,14 @@ cdef void begin_rows(Job *j, int thread) noexcept nogil:
 
 
 cdef void project(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int threads) noexcept nogil:
-    """slots = x W_ih^T + bias for the stored rows of steps s0 .. s1; each thread its share of them."""
+    """slots = x W_ih^T + bias for the stored rows of steps s0 .. s1; each thread its share."""
     cdef Order *o = &j.order
-    cdef Py_ssize_t begin, end, first, last, q, hint = s0, nbytes = j.inputs * j.size
+    cdef Py_ssize_t begin, first, last, q, hint = s0, nbytes = j.inputs * j.size
     cdef rf_gemm g
-    window_rows(o, s0, s1, &begin, &end)
-    first = begin + (end - begin) * thread // threads
-    last = begin + (end - begin) * (thread + 1) // threads
-    if first == last:
+    window_rows(o, s0, s1, &first, &last)
+    begin, g.p.cols = first, j.cell.gates * j.hidden
+    share_product(&g.p, j.kernels, in_line(&j.x, o), &first, &last, thread, threads)
+    if first == last or g.p.panel0 == g.p.panel1:
         return
     if in_line(&j.x, o):
         g.p.a = j.x.data + first * line_step(&j.x, o)
@@ -46,8 +46,7 @@ cdef void project(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int threads)
             memcpy(j.x_rows + (q - begin) * nbytes, row_address(&j.x, o, q, &hint), nbytes)
         g.p.a = j.x_rows + (first - begin) * nbytes
         g.p.lda = j.inputs
-    g.p.rows, g.p.cols, g.p.k, g.p.k_panel = last - first, j.cell.gates * j.hidden, j.inputs, j.inputs
-    g.p.panel0, g.p.panel1 = 0, panels(j.kernels, g.p.cols, 1)
+    g.p.rows, g.p.k, g.p.k_panel = last - first, j.inputs, j.inputs
     g.p.w, g.p.descending, g.p.packed_a = j.ih, 0, 0
     g.ldc = j.cell.slots * j.hidden
     g.c = j.slots + (first - j.slots_row) * g.ldc * j.size

@@ -143,6 +143,17 @@ cdef inline void own_panels(const Job *j, rf_product *p, int gates, int thread, 
     p.panel0 = count * thread // threads if j.by_units else 0
     p.panel1 = count * (thread + 1) // threads if j.by_units else count
 
+cdef inline void share_product(rf_product *p, const rf_kernels *k, bint by_columns, Py_ssize_t *first, Py_ssize_t *last,
+                               int thread, int threads) noexcept nogil:
+    """A thread's share of a plain product of rows first .. last: of its rows, or, if it may and there are fewer rows than
+    columns, of its columns, so that each weight is read by one processor."""
+    cdef Py_ssize_t count = panels(k, p.cols, 1), begin = first[0], rows = last[0] - first[0]
+    p.panel0, p.panel1 = 0, count
+    if by_columns and rows < p.cols:
+        p.panel0, p.panel1 = count * thread // threads, count * (thread + 1) // threads
+    else:
+        first[0], last[0] = begin + rows * thread // threads, begin + rows * (thread + 1) // threads
+
 cdef inline void step_barrier(const Job *j, int threads) noexcept nogil:
     """Between phases and steps: where units are split, each needs what the others wrote."""
     if j.by_units:

@@ -15,13 +15,15 @@ from rnnfast._job cimport *
 
 cnp.import_array()
 
-# The cost model of threads. A call takes no further thread for less than some 30 us of work. Steps are split by rows where
+# The cost model of threads. A call takes no further thread for less than a microsecond or two of work, and one of less than
+# some 0.1 ms takes only threads that are awake (csrc/team.c): waking one takes 50 us. Steps are split by rows where
 # each thread has ROWS_ENOUGH of them, so that it reuses every weight it loads; else by units, if each thread's share of a
 # phase is worth many times a barrier (0.1 us); else by rows again, as far as there are any.
-cdef double flops_per_thread = 2e6
+cdef double flops_per_thread = 2.5e5
 cdef double flops_per_phase = 2e4
 cdef enum:
     ROWS_ENOUGH = 4
+    BRIEF = 64              # times flops_per_thread
 
 
 def set_cost_model(double call, double phase):
@@ -107,7 +109,7 @@ cdef int share_out(Job *j, int threads, int passes, Py_ssize_t *cut) noexcept no
     j.by_units = o.B < ROWS_ENOUGH * threads and phase / threads >= flops_per_phase
     if not j.by_units:
         threads = <int>min(<Py_ssize_t>threads, max(o.B, 1))
-    threads = team_acquire(threads)
+    threads = team_acquire(threads, flops < BRIEF * flops_per_thread)
     if threads == 1:
         j.by_units = False
     cut[0], cut[threads] = 0, o.B

@@ -40,7 +40,7 @@ def _threads_at_start() -> int:
 
 
 _default_isa = _isa_number("RNNFAST_ISA", os.environ.get("RNNFAST_ISA") or PRESENT[-1])
-_num_threads = _threads_at_start()
+_num_threads = min(_threads_at_start(), _core.MAX_THREADS)
 
 
 class _OfThisThread(threading.local):
@@ -67,12 +67,12 @@ def set_num_threads(n: int) -> None:
         If `n` is not an integer >= 1.
     """
     global _num_threads
-    _num_threads = checks.positive("n", n)
+    _num_threads = min(checks.positive("n", n), _core.MAX_THREADS)
 
 
 def get_num_threads() -> int:
     """How many threads a call may use."""
-    return min(_num_threads, _core.MAX_THREADS)
+    return _num_threads
 
 
 @contextmanager

@@ -31,7 +31,7 @@ static void task(void *arg, int thread, int threads)
 static int one_call(int want)
 {
     call c = {0};
-    const int threads = rf_team_acquire(want);
+    const int threads = rf_team_acquire(want, 0);
     rf_team_run(task, &c, threads);
     rf_team_release(threads);
     if (threads < 1 || threads > want) return 0;

@@ -92,16 +92,21 @@ def rnnfast_task(task: Task, threads: int) -> Callable[[], Result]:
             a[...] = 0
         initial = state if task.stateful else None
 
+        written = (y, state)
+        results: Result = [y[None], *arrays] if task.stateful else [y[None]]
+
         def step() -> Result:
-            fast.step(x_t, initial, out=(y, state))
-            return [y[None], *arrays] if task.stateful else [y[None]]
+            fast.step(x_t, initial, out=written)
+            return results
 
         return step
     out = fast(x, lengths=lengths)
 
+    results = [out[0]]
+
     def infer() -> Result:
         fast(x, lengths=lengths, out=out)
-        return [out[0]]
+        return results
 
     return infer
 
@@ -253,14 +258,16 @@ def onnxruntime_task(task: Task, threads: int) -> Callable[[], Result] | None:
             binding.bind_output(name, "cpu", 0, np.float32, a.shape, a.ctypes.data)
         return binding
 
-    bindings = [bind(sets[0], sets[1]), bind(sets[1], sets[0])]
+    turns = [(bind(sets[0], sets[1]), [y[:, 0], *sets[1].values()]), (bind(sets[1], sets[0]), [y[:, 0], *sets[0].values()])]
 
     def infer() -> Result:
-        session.run_with_iobinding(bindings[0])
+        binding, results = turns[0]
+        session.run_with_iobinding(binding)
         if letters:
-            bindings.reverse()
-            sets.reverse()
-        return [y.transpose(0, 2, 1, 3).reshape(shape.T, shape.B, -1), *sets[0].values()]
+            turns.reverse()
+        if shape.bidirectional:  # to the layout of all others: a copy
+            results[0] = y.transpose(0, 2, 1, 3).reshape(shape.T, shape.B, -1)
+        return results
 
     return infer
 
