@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeAlias, overload
 
-import numpy as np
-
 from rnnfast import checks
 from rnnfast._core import Weights, empty, zeros
 from rnnfast._types import Array
