@@ -102,26 +102,38 @@ cdef const char *source_row(Job *j, int source, Py_ssize_t s, Py_ssize_t row) no
     return at(&j.y, &j.order, s - 1, row)
 
 
-cdef void weight_gradient(Job *j, const rf_weight_product *w, Py_ssize_t s0, Py_ssize_t s1, int thread, int threads) noexcept nogil:
-    """d_weight, d_bias: this thread's columns of slots^T source, one running sum from step s1-1 down to s0. The last steps
-    come first and set d_weight, the others add to it. With one column, rows and columns of the product change places: else
-    nearly a whole panel were padding."""
+cdef int same_left(const rf_cell *cell, int p) noexcept nogil:
+    """How many products from p on have the same left factor, the same slots for the same gates: 1 or 2."""
+    cdef const rf_weight_product *a = &cell.product[p]
+    cdef const rf_weight_product *b = a + 1
+    return 2 if p + 1 < cell.products and a.slot == b.slot and a.gate == b.gate and a.gates == b.gates else 1
+
+
+cdef void weight_gradients(Job *j, int p, int count, Py_ssize_t s0, Py_ssize_t s1, int thread, int threads) noexcept nogil:
+    """d_weight, d_bias of products p .. p+count, which share their left factor: this thread's columns of slots^T source, one
+    running sum from step s1-1 down to s0. The last steps come first and set d_weight, the others add to it. With one column,
+    rows and columns of the product change places: else nearly a whole panel were padding."""
     cdef Order *o = &j.order
     cdef const rf_kernels *k = j.kernels
-    cdef Py_ssize_t M = w.gates * j.hidden, N = j.inputs if w.source == RF_SRC_X else j.hidden, tiles = (M + k.mr - 1) // k.mr
+    cdef const rf_weight_product *w = &j.cell.product[p]
+    cdef Py_ssize_t M = w.gates * j.hidden, tiles = (M + k.mr - 1) // k.mr
     cdef Py_ssize_t m0 = min(tiles * thread // threads * k.mr, M), m1 = min(tiles * (thread + 1) // threads * k.mr, M)
-    cdef Py_ssize_t s = s1 - 1, row = 0, m, i, n, count
-    cdef bint column = N == 1
+    cdef Py_ssize_t s = s1 - 1, row = 0, m, i, n, rows
+    cdef Py_ssize_t N[2]
+    cdef char *pack_right[2]
+    cdef char *pack_left = j.pack + thread * j.pack_bytes
     cdef const void *left[GRADIENT_ROWS]
-    cdef const void *right[GRADIENT_ROWS]
-    cdef char *pack_right = j.pack + thread * j.pack_bytes
-    cdef char *pack_left = pack_right + (N + k.width - 1) // k.width * k.width * GRADIENT_ROWS * j.size
+    cdef const void *right[2][GRADIENT_ROWS]
     cdef rf_gemm g
+    cdef int c, panel, packed
     if m0 >= m1:
         return
-    g.p.w, g.p.a = (pack_left, pack_right) if column else (pack_right, pack_left)
-    g.p.cols, g.p.panel0, g.p.panel1, g.p.descending, g.p.packed_a = N, 0, panels(k, N, 1), 0, not column
-    g.ldc, g.start = N, RF_START_ZERO if s1 == o.S else RF_START_C
+    for c in range(count):
+        N[c] = j.inputs if w[c].source == RF_SRC_X else j.hidden
+    pack_right[0] = pack_left + M_BLOCKS * k.mr * GRADIENT_ROWS * j.size
+    pack_right[1] = pack_right[0] + (N[0] + k.width - 1) // k.width * k.width * GRADIENT_ROWS * j.size
+    g.p.panel0, g.p.descending = 0, 0
+    g.start = RF_START_ZERO if s1 == o.S else RF_START_C
     while s >= s0:
         n = 0
         while n < GRADIENT_ROWS and s >= s0:
@@ -129,27 +141,35 @@ cdef void weight_gradient(Job *j, const rf_weight_product *w, Py_ssize_t s0, Py_
                 s, row = s - 1, 0
                 continue
             left[n] = slot_at(j, s, row, w.slot) + m0 * j.size
-            right[n] = source_row(j, w.source, s, row)
+            for c in range(count):
+                right[c][n] = source_row(j, w[c].source, s, row)
             n, row = n + 1, row + 1
         if n == 0:
             return
-        k.pack_rows(pack_right, right, 0, n, n, N, 1 if column else k.width)
-        if j.d_bias[w.to] != NULL:
-            k.column_sum(j.d_bias[w.to] + (w.gate * j.hidden + m0) * j.size, left, n, m1 - m0)
+        for c in range(count):
+            k.pack_rows(pack_right[c], right[c], 0, n, n, N[c], 1 if N[c] == 1 else k.width)
+            if j.d_bias[w[c].to] != NULL:
+                k.column_sum(j.d_bias[w[c].to] + (w.gate * j.hidden + m0) * j.size, left, n, m1 - m0)
         g.p.k, g.p.k_panel, g.p.lda = n, n, n
         m = m0
         while m < m1:
-            count = min(M_BLOCKS * k.mr, m1 - m)
-            k.pack_rows(pack_left, left, 0, n, n, count, k.width if column else k.mr)
-            if column:
-                g.p.rows, g.p.cols, g.p.panel1 = 1, count, panels(k, count, 1)
-            else:
-                g.p.rows = count
-            g.c = j.d_weight[w.to] + (w.gate * j.hidden + m) * N * j.size
-            k.gemm(&g)
+            rows, packed = min(M_BLOCKS * k.mr, m1 - m), 0
+            for c in range(count):
+                panel = k.width if N[c] == 1 else k.mr
+                if packed != panel:
+                    k.pack_rows(pack_left, left, 0, n, n, rows, panel)
+                    packed = panel
+                g.p.packed_a = N[c] > 1
+                if N[c] == 1:
+                    g.p.a, g.p.w, g.p.rows, g.p.cols = pack_right[c], pack_left, 1, rows
+                else:
+                    g.p.a, g.p.w, g.p.rows, g.p.cols = pack_left, pack_right[c], rows, N[c]
+                g.p.panel1 = panels(k, g.p.cols, 1)
+                g.c, g.ldc = j.d_weight[w[c].to] + (w.gate * j.hidden + m) * N[c] * j.size, N[c]
+                k.gemm(&g)
             for i in range(n):
-                left[i] = <const char *>left[i] + count * j.size
-            m += count
+                left[i] = <const char *>left[i] + rows * j.size
+            m += rows
         g.start = RF_START_C
 
 
@@ -246,8 +266,10 @@ cdef void backward_task(void *arg, int thread, int threads) noexcept nogil:
         for s in range(s1 - 1, s0 - 1, -1):
             backward_step(&j, s, s + 1 == s1, thread, threads)
         barrier(threads)
-        for p in range(j.cell.products):
-            weight_gradient(&j, &j.cell.product[p], s0, s1, thread, threads)
+        p = 0
+        while p < j.cell.products:
+            weight_gradients(&j, p, same_left(j.cell, p), s0, s1, thread, threads)
+            p += same_left(j.cell, p)
         if j.dx.data != NULL:
             input_gradient(&j, s0, s1, thread, threads)
         if s0 > 0:

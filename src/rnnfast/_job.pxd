@@ -73,7 +73,7 @@ cdef struct Job:
 cdef enum:
     CHUNK_BYTES = 524288   # slots projected at a time: stay in L2 until the steps have used them
     CHUNK_ROWS = 192       # but at least so many rows: W_ih comes through once for all of them
-    GRADIENT_ROWS = 512    # rows of one block of a weight gradient's product
+    GRADIENT_ROWS = 320    # rows of one block of a weight gradient's product
     M_BLOCKS = 16          # tiles of rows of that product packed at a time
     ROWS_AT_ONCE = 256     # rows of dx computed at a time where they must be scattered
 

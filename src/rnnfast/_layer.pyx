@@ -157,7 +157,7 @@ cdef size_t place_forward(Job *j, char *base) noexcept nogil:
 
 cdef size_t place_backward(Job *j, char *base, int threads) noexcept nogil:
     """Hands out the scratch of a backward call; returns its size."""
-    cdef Py_ssize_t widest = max(j.inputs, j.hidden) + j.kernels.width, nbytes = j.order.B * j.hidden * j.size
+    cdef Py_ssize_t widest = j.inputs + j.hidden + 2 * j.kernels.width, nbytes = j.order.B * j.hidden * j.size
     cdef Py_ssize_t rows = max(min(j.chunk, j.order.S) * j.order.B if j.every else 0, threads * ROWS_AT_ONCE)
     cdef size_t used = place_states(j, base, 0, j.every != 0)
     j.carry = take(base, &used, nbytes)
