@@ -45,7 +45,8 @@ RF_INLINE void v_exp_parts(V z, V *scale, V *q)
     *scale = v_shift_exponent(shifted);
 }
 
-/* 1 / (1 + e^-x). Largest error seen 2.3 ULP (float32), 2.2 (float64) where the result is normal; 0 or subnormal below.
+/* 1 / (1 + e^-x). Largest error seen where the result is normal: 2.40 ULP (float32, all 2^32 values), 2.2 (float64); below it
+ * is 0 or subnormal.
  * e^-|x| <= 1 keeps the relative accuracy of both tails: 1/(1+e) for x >= 0, e/(1+e) for x < 0. */
 RF_INLINE V v_sigmoid(V x)
 {
@@ -56,7 +57,7 @@ RF_INLINE V v_sigmoid(V x)
 }
 
 /* tanh |x| = m / (2 - m), m = -expm1(-2|x|); the sign is copied, so tanh(-x) = -tanh(x) exactly.
- * Largest error seen 2.5 ULP (float32), 2.5 (float64). */
+ * Largest error seen 2.50 ULP (float32, all 2^32 values), 2.5 (float64). */
 RF_INLINE V v_tanh(V x)
 {
     V scale, q;
