@@ -23,14 +23,14 @@
 enum { RF_SPIN_NS = 200000, RF_SPINS_BEFORE_YIELD = 1000, RF_LONGEST_REST = 16 /* times what was lost */,
        RF_LOST_NS = 1000000 /* waking a worker costs a tenth of this; one without a processor, a time slice */,
        RF_LOST_IN_A_ROW = 3 /* a worker is woken once, not at every call */,
-       RF_NAP_EVERY_NS = 10000000,
+       RF_PART_EVERY_NS = 1000000,
        RF_LONGEST_REST_NS = 30000000 /* one long loss, a machine that stood still, is no reason to rest for long */ };
 
 typedef struct worker {
     _Alignas(64) atomic_uint job;  /* number of the last job given to this worker */
     atomic_int asleep, roused;     /* roused: wake and spin again, without a job */
     int index;
-    int64_t napped;                /* when; touched by the worker only */
+    int64_t parted;                /* when it left the caller's processor last; touched by the worker only */
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wake;
@@ -43,6 +43,9 @@ static struct {
     void *arg;
     int threads;
     int cpu;                       /* the caller's */
+#ifdef __linux__
+    cpu_set_t allowed;             /* the affinity of caller and workers; touched by the owner, read in its jobs */
+#endif
     int64_t brief_call;            /* when the last came; these four: touched by the owner only */
     int64_t rests_until;
     int losses;                    /* calls in a row that took longer than alone */
@@ -112,15 +115,18 @@ static void wait_for_job(worker *me, unsigned seen)
 }
 
 /* Woken at once after a stop, the threads of a process may find themselves on one processor, and Linux leaves them there: both
- * have just run, which makes them too warm to move. Whoever sleeps a moment wakes on an idle processor, if there is one. */
+ * have just run, which makes them too warm to move. Forbidding the caller's processor for a moment moves the worker away. */
 static void part_from_caller(worker *me)
 {
 #ifdef __linux__
     if (sched_getcpu() != team.cpu) return;
     const int64_t now = now_ns();
-    if (now - me->napped < RF_NAP_EVERY_NS) return;
-    me->napped = now;
-    nanosleep(&(struct timespec){0, 1000}, NULL);
+    cpu_set_t others = team.allowed;
+    CPU_CLR(team.cpu, &others);
+    if (now - me->parted < RF_PART_EVERY_NS || !CPU_COUNT(&others)) return;
+    me->parted = now;
+    if (pthread_setaffinity_np(pthread_self(), sizeof others, &others) == 0)
+        pthread_setaffinity_np(pthread_self(), sizeof team.allowed, &team.allowed);
 #else
     (void)me;
 #endif
@@ -172,13 +178,12 @@ static int all_awake(int threads)
 static void follow_affinity(void)
 {
 #ifdef __linux__
-    static cpu_set_t of_workers; /* touched by the owner only */
     static int of_started;
     cpu_set_t mask;
     if (pthread_getaffinity_np(pthread_self(), sizeof mask, &mask) != 0) return;
-    if (of_started == team.started && CPU_EQUAL(&mask, &of_workers)) return;
+    if (of_started == team.started && CPU_EQUAL(&mask, &team.allowed)) return;
     for (int i = 1; i <= team.started; ++i) pthread_setaffinity_np(team.workers[i].thread, sizeof mask, &mask);
-    of_workers = mask;
+    team.allowed = mask;
     of_started = team.started;
 #endif
 }
