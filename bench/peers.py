@@ -73,18 +73,19 @@ def jax_task(task: Task, threads: int) -> Callable[[], Result] | None:
     def forward(x: Any, layers: Any) -> Any:
         for layer in layers:
             parts = []
-            for reverse, (w_ih, w_hh, b_ih, b_hh) in zip((False, True), layer, strict=False):
-                u = w_hh.T
+            for reverse, (w, u, b_ih, b_hh) in zip((False, True), layer, strict=False):
 
                 def step(state: Any, ax: Any, u: Any = u, b_hh: Any = b_hh) -> Any:
                     state = cell(state, ax, u, b_hh)
                     return state, state[0] if task.cell == "lstm" else state
 
-                parts.append(lax.scan(step, initial, x @ w_ih.T + b_ih, reverse=reverse)[1])
+                parts.append(lax.scan(step, initial, x @ w + b_ih, reverse=reverse)[1])
             x = jnp.concatenate(parts, axis=-1)
         return x
 
-    x, layers = jnp.asarray(x_np), jax.tree.map(jnp.asarray, by_layer(shape, weights))
+    # the weights are kept transposed, as a program of its own would: gradients are turned back
+    kept = jax.tree.map(lambda a: jnp.asarray(np.ascontiguousarray(a.T)), by_layer(shape, weights))
+    x, layers = jnp.asarray(x_np), kept
     if task.training:
 
         def loss(x: Any, layers: Any) -> Any:
@@ -95,7 +96,7 @@ def jax_task(task: Task, threads: int) -> Callable[[], Result] | None:
 
         def train() -> Result:
             (_, y), (dx, gradients) = jax.block_until_ready(program(x, layers))
-            return [np.asarray(a) for a in (y, dx, *jax.tree.leaves(gradients))]
+            return [np.asarray(y), np.asarray(dx), *(np.asarray(a).T for a in jax.tree.leaves(gradients))]
 
         return train
     compiled = jax.jit(forward)

@@ -23,7 +23,8 @@
 enum { RF_SPIN_NS = 200000, RF_SPINS_BEFORE_YIELD = 1000, RF_LONGEST_REST = 16 /* times what was lost */,
        RF_LOST_NS = 1000000 /* waking a worker costs a tenth of this; one without a processor, a time slice */,
        RF_LOST_IN_A_ROW = 3 /* a worker is woken once, not at every call */,
-       RF_PART_EVERY_NS = 1000000,
+       RF_PART_EVERY_NS = 1000000, RF_FOLLOW_EVERY = 256,
+       RF_WAKE_NS = 100000 /* twice what waking a worker takes: a call that takes longer alone is not brief */,
        RF_LONGEST_REST_NS = 30000000 /* one long loss, a machine that stood still, is no reason to rest for long */ };
 
 typedef struct worker {
@@ -46,7 +47,8 @@ static struct {
 #ifdef __linux__
     cpu_set_t allowed;             /* the affinity of caller and workers; touched by the owner, read in its jobs */
 #endif
-    int64_t brief_call;            /* when the last came; these four: touched by the owner only */
+    unsigned brief_calls;          /* these: touched by the owner only */
+    int followed;                  /* workers whose affinity is `allowed` */
     int64_t rests_until;
     int losses;                    /* calls in a row that took longer than alone */
     int rest;                      /* in times of what was lost; 0: the last call went well */
@@ -157,14 +159,16 @@ static void give_job(worker *to)
     if (atomic_load(&to->asleep)) wake(to);
 }
 
+/* A brief call that went alone: when it began, and, of the last, how long it took and when it ended. */
+static _Thread_local int64_t alone_since;
+static atomic_llong alone_took, alone_ended;
+
 /* Whether the workers of a team of so many threads are awake. A brief call does not wait for those asleep; it rouses them for
  * the next if calls follow one another more closely than workers spin. */
 static int all_awake(int threads)
 {
-    const int64_t now = now_ns();
-    const int follows = now - team.brief_call < RF_SPIN_NS;
+    const int follows = now_ns() - atomic_load_explicit(&alone_ended, memory_order_relaxed) < RF_SPIN_NS;
     int awake = 1;
-    team.brief_call = now;
     for (int i = 1; i < threads; ++i) {
         worker *w = &team.workers[i];
         if (!atomic_load(&w->asleep)) continue;
@@ -178,13 +182,12 @@ static int all_awake(int threads)
 static void follow_affinity(void)
 {
 #ifdef __linux__
-    static int of_started;
     cpu_set_t mask;
     if (pthread_getaffinity_np(pthread_self(), sizeof mask, &mask) != 0) return;
-    if (of_started == team.started && CPU_EQUAL(&mask, &team.allowed)) return;
+    if (team.followed == team.started && CPU_EQUAL(&mask, &team.allowed)) return;
     for (int i = 1; i <= team.started; ++i) pthread_setaffinity_np(team.workers[i].thread, sizeof mask, &mask);
     team.allowed = mask;
-    of_started = team.started;
+    team.followed = team.started;
 #endif
 }
 
@@ -209,7 +212,7 @@ static int start_worker(int index)
 
 static void forget_workers(void)
 {
-    team.started = team.losses = team.rest = 0;
+    team.started = team.followed = team.losses = team.rest = 0;
     team.rests_until = 0;
     atomic_store(&team.owned, 0);
     atomic_store(&team.running, 0);
@@ -226,8 +229,13 @@ int rf_team_acquire(int want, int brief)
     if (want > RF_MAX_THREADS) want = RF_MAX_THREADS;
     while (team.started < want - 1 && start_worker(team.started + 1)) ++team.started;
     if (want > team.started + 1) want = team.started + 1;
-    if (!brief) follow_affinity(); /* a system call */
-    if (want > 1 && (now_ns() < team.rests_until || (brief && !all_awake(want)))) want = 1;
+    if (brief) brief = atomic_load_explicit(&alone_took, memory_order_relaxed) < RF_WAKE_NS;
+    if (!brief || team.brief_calls++ % RF_FOLLOW_EVERY == 0) follow_affinity(); /* a system call */
+    if (want > 1 && now_ns() < team.rests_until) want = 1;
+    if (want > 1 && brief && !all_awake(want)) {
+        alone_since = now_ns();
+        want = 1;
+    }
     if (want == 1) atomic_store_explicit(&team.owned, 0, memory_order_release);
     return want;
 }
@@ -285,5 +293,11 @@ void rf_team_barrier(int threads)
 
 void rf_team_release(int threads)
 {
+    if (alone_since) {
+        const int64_t now = now_ns();
+        atomic_store_explicit(&alone_took, now - alone_since, memory_order_relaxed);
+        atomic_store_explicit(&alone_ended, now, memory_order_relaxed);
+        alone_since = 0;
+    }
     if (threads > 1) atomic_store_explicit(&team.owned, 0, memory_order_release);
 }

@@ -21,6 +21,19 @@ def test_bits_do_not_depend_on_threads(cell, option, ragged, dtype, isa, small_w
     assert all(same(result, results[0]) for result in results)
 
 
+@pytest.mark.parametrize("cell", CELL_NAMES)
+def test_bits_of_deep_products_do_not_depend_on_the_batch(cell, dtype, isa):
+    """H = 300: backward's products are deeper than the pieces of k in csrc/tile.h, the weights larger than 1 MiB."""
+    net, x, dy = make(cell, dtype, H=300), draw(3, 14, 5, dtype=dtype), draw(3, 14, 300, seed=1, dtype=dtype)
+    results = []
+    for rows in (slice(None), slice(0, 13), slice(4, 5)):
+        y, _, tape = net.record(x[:, rows])
+        results.append((y, tape.backward(dy[:, rows]).x))
+    (y, dx), (most_y, most_dx), (one_y, one_dx) = results
+    assert np.array_equal(most_y, y[:, :13]) and np.array_equal(most_dx, dx[:, :13])
+    assert np.array_equal(one_y, y[:, 4:5]) and np.array_equal(one_dx, dx[:, 4:5])
+
+
 @pytest.mark.parametrize("checkpoint_every", [1, 2, 3, 8, 100])
 @pytest.mark.parametrize("ragged", [False, True], ids=["all", "ragged"])
 @pytest.mark.parametrize(("cell", "option"), VARIANTS)

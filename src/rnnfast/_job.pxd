@@ -149,7 +149,7 @@ cdef inline void share_product(rf_product *p, const rf_kernels *k, bint by_colum
     columns, of its columns, so that each weight is read by one processor."""
     cdef Py_ssize_t count = panels(k, p.cols, 1), begin = first[0], rows = last[0] - first[0]
     p.panel0, p.panel1 = 0, count
-    if by_columns and rows < p.cols:
+    if by_columns and rows < p.cols and count >= threads:
         p.panel0, p.panel1 = count * thread // threads, count * (thread + 1) // threads
     else:
         first[0], last[0] = begin + rows * thread // threads, begin + rows * (thread + 1) // threads

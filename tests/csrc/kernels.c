@@ -216,6 +216,10 @@ static void all_cases(void)
                         product(rows[m], depths[d], sizes[j], (rf_start)start, packed_a);
             for (int cell = 0; cell < rf_cell_count; ++cell) step(cell, rows[m], sizes[j]);
         }
+    /* deep enough for k in pieces (tile.h: 131072 bytes of a panel), large enough for panels to be fetched ahead (1 MiB) */
+    for (int start = RF_START_ZERO; start <= RF_START_C; ++start)
+        for (int packed_a = 0; packed_a < 2; ++packed_a) product(29, 2500, 130, (rf_start)start, packed_a);
+    for (int cell = 0; cell < rf_cell_count; ++cell) step(cell, 13, 600); /* an odd number of rows: panels in falling order */
 }
 
 /* volatile: compilers take the state for granted and would move or drop the sums */

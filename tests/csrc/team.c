@@ -28,10 +28,10 @@ static void task(void *arg, int thread, int threads)
 }
 
 /* 1 if the call gave each thread the sum it must */
-static int one_call(int want)
+static int one_call(int want, int brief)
 {
     call c = {0};
-    const int threads = rf_team_acquire(want, 0);
+    const int threads = rf_team_acquire(want, brief);
     rf_team_run(task, &c, threads);
     rf_team_release(threads);
     if (threads < 1 || threads > want) return 0;
@@ -47,7 +47,7 @@ static void *caller(void *arg)
     for (int i = 0; i < CALLS; ++i) {
         char *block = rf_alloc(LARGE);
         block[i] = (char)i;
-        right += one_call(1 + (i + (int)(size_t)arg) % MOST);
+        right += one_call(1 + (i + (int)(size_t)arg) % MOST, i % 2);
         rf_free(block, LARGE);
         if (i % 50 == 0) {
             rf_trim();
@@ -79,11 +79,30 @@ static int forks(void)
     for (int i = 0; i < FORKS; ++i) {
         int status = 1;
         const pid_t child = fork();
-        if (child == 0) _exit(one_call(MOST) && one_call(2) ? 0 : 1);
-        right += child > 0 && waitpid(child, &status, 0) == child && status == 0 && one_call(MOST);
+        if (child == 0) _exit(one_call(MOST, 0) && one_call(2, 1) ? 0 : 1);
+        right += child > 0 && waitpid(child, &status, 0) == child && status == 0 && one_call(MOST, 0);
     }
     printf("team: %d of %d forked children right\n", right, FORKS);
     return right == FORKS;
+}
+
+/* brief calls: one after a pause goes alone, since workers sleep; close ones get a worker, since the first rouses it */
+static int brief_calls(void)
+{
+    int together = 0, alone = 1;
+    for (int i = 0; i < 2000 && !(i > 1000 && together); ++i) {
+        const int threads = rf_team_acquire(2, 1);
+        together += threads == 2;
+        rf_team_release(threads);
+    }
+    for (int i = 0; i < 20; ++i) {
+        nanosleep(&(struct timespec){0, 20000000}, NULL);
+        const int threads = rf_team_acquire(2, 1);
+        alone &= threads == 1;
+        rf_team_release(threads);
+    }
+    printf("team: %s of close brief calls had a worker, %s of those apart\n", together ? "some" : "none", alone ? "none" : "some");
+    return together > 0 && alone;
 }
 
 /* any argument: no forks (qemu 7.2's user emulation sometimes fails an assertion of its own after a fork with threads) */
@@ -91,6 +110,6 @@ int main(int argc, char **argv)
 {
     (void)argv;
     rf_team_let_rest(0); /* the team is what is tested, however busy the machine */
-    const int right = many_callers();
+    const int right = many_callers() & brief_calls();
     return (argc > 1 || forks()) && right ? 0 : 1;
 }

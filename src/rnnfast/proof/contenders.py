@@ -58,7 +58,7 @@ def by_layer(shape: Shape, weights: dict[str, Array]) -> list[list[tuple[Array, 
 
 
 def rnnfast_task(task: Task, threads: int) -> Callable[[], Result]:
-    """Inference: a frozen layer that writes into given arrays, for one step `step`; training: record and backward, packing
+    """Inference: a frozen layer, for one step `step`, which writes into given arrays; training: record and backward, packing
     included."""
     import rnnfast
     from rnnfast.layers import LAYERS
@@ -100,15 +100,7 @@ def rnnfast_task(task: Task, threads: int) -> Callable[[], Result]:
             return results
 
         return step
-    out = fast(x, lengths=lengths)
-
-    results = [out[0]]
-
-    def infer() -> Result:
-        fast(x, lengths=lengths, out=out)
-        return results
-
-    return infer
+    return lambda: [fast(x, lengths=lengths)[0]]
 
 
 def numpy_task(task: Task, threads: int) -> Callable[[], Result] | None:
@@ -158,12 +150,13 @@ def torch_task(task: Task, threads: int) -> Callable[[], Result] | None:
         return pad_packed_sequence(packed, total_length=shape.T)[0]
 
     if task.training:
+        dy = torch.ones((shape.T, shape.B, shape.directions * shape.H), dtype=getattr(torch, task.dtype))
 
         def train() -> Result:
             x = torch.from_numpy(x_np).requires_grad_()
             net.zero_grad()
             y = run(x)
-            y.backward(torch.ones_like(y))
+            y.backward(dy)
             return [a.detach().numpy() for a in (y, x.grad, *(p.grad for p in net.parameters())) if a is not None]
 
         return train

@@ -60,8 +60,10 @@ def _serve(connection: Connection, contender: Contender, threads: int) -> None:
             else:
                 assert work is not None
                 settled = time.perf_counter() + SETTLE_SECONDS
-                while repeats > 1 and time.perf_counter() < settled:
+                while True:
                     work()
+                    if time.perf_counter() >= settled:
+                        break
                 began = time.perf_counter()
                 for _ in range(repeats):
                     work()
@@ -102,10 +104,10 @@ class Race:
     def _ask(self, name: str, message: Any) -> Any:
         process, connection = self._workers[name]
         _signal(process, "SIGCONT")
-        connection.send(message)
         try:
+            connection.send(message)
             answer = connection.recv()
-        except EOFError:
+        except (EOFError, BrokenPipeError):
             answer = ChildProcessError("its process ended")
         else:
             _signal(process, "SIGSTOP")
@@ -113,19 +115,20 @@ class Race:
             if name == self._first:
                 raise RuntimeError(f"{name}: {answer}") from answer
             self.failed[name] = f"{type(answer).__name__}: {answer}"
-            self._end(self._workers.pop(name))
+            if isinstance(answer, ChildProcessError):
+                self._end(self._workers.pop(name))
             return None
         return answer
 
     def run(self, task: Task, rounds: int = 7, patience: float = 1.0) -> list[Time]:
         """Seconds of one task by every contender: so many rounds, fewer after `patience` seconds, at least three."""
-        began = time.perf_counter()
         names = list(self._workers)
         results = {name: self._ask(name, ("make", task)) for name in names}
         able = [name for name, result in results.items() if result is not None]
         first = results[able[0]]
         errors = {name: max(error(a, b) for a, b in zip(results[name], first, strict=True) if a.size) for name in able[1:]}
         seconds: dict[str, list[float]] = {name: [] for name in able}
+        began = time.perf_counter()
         for done in range(rounds):
             if done >= 3 and time.perf_counter() - began > patience:
                 break
