@@ -1,7 +1,7 @@
 """pytest-benchmark suite over the named shapes: ``pytest bench/ --benchmark-only``.
 
 Forward (frozen layer; one step where T = 1) and training step (record, backward) of every cell and dtype. Figures are of
-this machine at this moment: compare runs with ``--benchmark-compare``, and with peers by ``python -m rnnfast``.
+this machine at this moment: compare runs with ``--benchmark-compare``, and with peers by ``bench/compare.py``.
 """
 
 import numpy as np

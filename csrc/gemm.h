@@ -1,4 +1,5 @@
-/* gemm.h: the plain product C = start + A W on packed panels: a sweep that stores, here what is left of full panels. */
+/* gemm.h: the plain product C = start + A W on packed panels. Full panels are stored by the tiles themselves (tile.h); these
+ * hooks treat the partial one at the right edge. */
 
 RF_INLINE void gemm_begin_unit(const rf_gemm *s, ptrdiff_t row, ptrdiff_t unit, const span n, V *sum)
 {

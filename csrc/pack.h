@@ -24,8 +24,8 @@ static void pack_gates(void *out, const void *const *rows, ptrdiff_t first, ptrd
             ptrdiff_t k = 0;
             for (; n == LANES && LANES % 4 == 0 && k + 4 <= k_len; k += 4)
                 for (int lane = 0; lane < LANES; lane += 4)
-                    v_turn4(to + (k * nv + v) * LANES + lane, nv * LANES, (const T *)from[lane] + k, (const T *)from[lane + 1] + k,
-                            (const T *)from[lane + 2] + k, (const T *)from[lane + 3] + k);
+                    v_turn4(to + (k * nv + v) * LANES + lane, nv * LANES, (const T *)from[lane] + k,
+                            (const T *)from[lane + 1] + k, (const T *)from[lane + 2] + k, (const T *)from[lane + 3] + k);
             for (; k < k_len; ++k) {
                 T *at = to + (k * nv + v) * LANES;
                 int lane = 0;

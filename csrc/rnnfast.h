@@ -112,9 +112,11 @@ typedef struct rf_kernels {
     int mr;                                /* rows of its tile: width of a panel of a packed left operand */
     /* gates*hidden rows of k elements given by pointer -> panels with the gates side by side, zero padded; the panels of
      * units first .. last, first a multiple of 2*lanes */
-    void (*pack_gates)(void *out, const void *const *rows, ptrdiff_t first, ptrdiff_t last, ptrdiff_t hidden, ptrdiff_t k, int gates);
+    void (*pack_gates)(void *out, const void *const *rows, ptrdiff_t first, ptrdiff_t last, ptrdiff_t hidden, ptrdiff_t k,
+                       int gates);
     /* k rows given by pointer, columns [0, cols) -> panels of `panel` columns, zero padded; rows first .. last of them */
-    void (*pack_rows)(void *out, const void *const *rows, ptrdiff_t first, ptrdiff_t last, ptrdiff_t k, ptrdiff_t cols, int panel);
+    void (*pack_rows)(void *out, const void *const *rows, ptrdiff_t first, ptrdiff_t last, ptrdiff_t k, ptrdiff_t cols,
+                      int panel);
     /* out[j] += sum over the k rows, in their order, of row[j] */
     void (*column_sum)(void *out, const void *const *rows, ptrdiff_t k, ptrdiff_t cols);
     void (*gemm)(const rf_gemm *);

@@ -1,7 +1,8 @@
 /* tile.h: the one product loop of the library, and the sweep that makes kernels of it.
  *
- * A tile is `rows` rows x `panels` panels x nv vectors of accumulators. They stay in registers for the whole pass over k.
- * Those of a plain product go straight into C; those of a cell reach its finish through `acc`, a buffer that stays in L1.
+ * A tile is `rows` rows x `panels` panels x nv vectors of accumulators. They stay in registers for a pass over k, or over a
+ * piece of it. Those of a plain product go straight into C and go on from there; those of a cell reach its finish through
+ * `acc`, a buffer that stays in L1.
  * (Finishes inlined into every tile shape, with no buffer, made 2.6 MB of code for the same work: tried and dropped,
  * docs/performance.md.)
  *
@@ -120,8 +121,8 @@ typedef void (*tile_hook)(const void *args, ptrdiff_t m, int rows, ptrdiff_t q, 
 
 /* Covers all rows and panels of p: [begin fills acc, else 0] -> product -> finish. args goes to the hooks. plain: the plain
  * product that this is, or NULL; its full panels need no hooks.
- * Rows go in blocks whose accumulators wait in acc while k goes in blocks of one piece of a panel, which half of a small L2
- * (256 kB) holds. Tiles of a block are as equal as can be: none starves for rows. Where the panels are larger than a usual L2,
+ * Rows go in blocks whose accumulators wait in acc or C while k goes in pieces of a panel that half of a small L2 (256 kB)
+ * holds. Tiles of a block are as equal as can be: none starves for rows. Where the panels are larger than a usual L2,
  * the first tiles of each fetch the next one: 6 to 9 % at H = 1024, B = 64. */
 enum { RF_BLOCK_VECTORS = 384, RF_PANEL_BYTES = 131072, RF_FAR_BYTES = 1 << 20, RF_LINE = 64 };
 
