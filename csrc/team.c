@@ -5,6 +5,8 @@
  * then sleeps on a condition variable, so an idle team costs other thread pools nothing. A forked child starts with no
  * workers and makes its own. Only this file starts and joins OS threads.
  *
+ * A brief call takes only workers that are awake: waking one takes longer than it would save.
+ *
  * Beside busy pools a worker that lost its processor holds up every barrier for milliseconds, and the call takes many times
  * what one thread would. The caller notices that it waited for most of a call; the team then rests, longer each time in a
  * row, and calls go on alone.

@@ -8,13 +8,7 @@
 #endif
 #include <immintrin.h>
 
-#define LANES (64 / (int)sizeof(T))
-#define MR4 6
-#define MR3 8
-#define MR2 12
-#define PN4 4
-#define PN3 4
-#define PN2 4
+#include "avx512_tiles.h"
 
 #ifdef RF_F32
 typedef float T;
