@@ -231,7 +231,12 @@ int rf_team_acquire(int want, int brief)
     if (want > RF_MAX_THREADS) want = RF_MAX_THREADS;
     while (team.started < want - 1 && start_worker(team.started + 1)) ++team.started;
     if (want > team.started + 1) want = team.started + 1;
-    if (brief) brief = atomic_load_explicit(&alone_took, memory_order_relaxed) < RF_WAKE_NS;
+    if (brief) {
+        const int64_t took = atomic_load_explicit(&alone_took, memory_order_relaxed);
+        brief = took < RF_WAKE_NS;
+        /* not for good: it may have been a hiccup, or calls are shorter now */
+        if (!brief) atomic_store_explicit(&alone_took, took - took / 16, memory_order_relaxed);
+    }
     if (!brief || team.brief_calls++ % RF_FOLLOW_EVERY == 0) follow_affinity(); /* a system call */
     if (want > 1 && now_ns() < team.rests_until) want = 1;
     if (want > 1 && brief && !all_awake(want)) {

@@ -89,8 +89,9 @@ static int forks(void)
 /* brief calls: one after a pause goes alone, since workers sleep; close ones get a worker, since the first rouses it */
 static int brief_calls(void)
 {
-    int together = 0, alone = 1;
-    for (int i = 0; i < 2000 && !(i > 1000 && together); ++i) {
+    int together = 0, alone = 0;
+    const time_t end = time(NULL) + 10; /* a busy machine may be slow to wake a worker */
+    while (together < 100 && time(NULL) < end) {
         const int threads = rf_team_acquire(2, 1);
         together += threads == 2;
         rf_team_release(threads);
@@ -98,11 +99,11 @@ static int brief_calls(void)
     for (int i = 0; i < 20; ++i) {
         nanosleep(&(struct timespec){0, 20000000}, NULL);
         const int threads = rf_team_acquire(2, 1);
-        alone &= threads == 1;
+        alone += threads == 1; /* not all: after a call that lost its processor the next ones count as long */
         rf_team_release(threads);
     }
-    printf("team: %s of close brief calls had a worker, %s of those apart\n", together ? "some" : "none", alone ? "none" : "some");
-    return together > 0 && alone;
+    printf("team: %d close brief calls had a worker; %d of 20 brief calls apart went alone\n", together, alone);
+    return together > 0 && alone > 10;
 }
 
 /* any argument: no forks (qemu 7.2's user emulation sometimes fails an assertion of its own after a fork with threads) */
