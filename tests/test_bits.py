@@ -95,6 +95,22 @@ def test_call_freeze_record_and_step_agree(cell, option, dtype, isa):
     assert same(now, expected[1])
 
 
+@pytest.mark.parametrize("B", [1, 3])
+@pytest.mark.parametrize(("cell", "option"), VARIANTS)
+def test_large_steps_go_to_and_fro_through_their_weights(cell, option, B, dtype, isa, small_work_splits):
+    """H a multiple of every panel, the weights several blocks: each step begins where the last one ended."""
+    net = make(cell, dtype, I=300, H=256, **option)
+    x, state = draw(5, B, 300, dtype=dtype), states(net, B)
+    expected, fast = net(x, state), net.freeze()
+    for threads in (1, 2, 3):
+        rnnfast.set_num_threads(threads)
+        ys, now = [], state
+        for x_t in x:
+            y_t, now = fast.step(x_t, now)
+            ys.append(y_t)
+        assert same((np.stack(ys), now), expected)
+
+
 @pytest.mark.parametrize("cell", CELL_NAMES)
 def test_chunks_of_a_sequence_agree_with_the_whole(cell, dtype, isa):
     """Also where the projection goes in several chunks of time: T * B rows of 4 H values are more than half a megabyte."""

@@ -127,6 +127,7 @@ cdef class Weights:
     cdef int index                    # of the cell in the tables
     cdef readonly int isa
     cdef readonly Py_ssize_t input_size, hidden_size
+    cdef int turn                     # of the next single step: to and fro through the panels, lone_step in _forward.pyx
     cdef readonly bint trainable      # the backward orientations are packed too
     cdef Buffer memory
     cdef char *ih                     # x-projection: (G*H columns in slot order) panels, I deep

@@ -28,6 +28,16 @@ cdef void begin_rows(Job *j, int thread) noexcept nogil:
                 memcpy(j.c_n + sample_of(o, row) * nbytes, j.c0 + sample_of(o, row) * nbytes, nbytes)
 
 
+cdef void begin_projection(Job *j, Py_ssize_t first, Py_ssize_t last, rf_gemm *g) noexcept nogil:
+    """Fills the product slots = x W_ih^T + bias of stored rows first .. last, but for its panels; x must be in line."""
+    g.p.a, g.p.lda = j.x.data + first * line_step(&j.x, &j.order), line_step(&j.x, &j.order) // j.size
+    g.p.rows, g.p.cols, g.p.k, g.p.k_panel = last - first, j.cell.gates * j.hidden, j.inputs, j.inputs
+    g.p.w, g.p.descending, g.p.packed_a = j.ih, 0, 0
+    g.ldc = j.cell.slots * j.hidden
+    g.c = j.slots + (first - j.slots_row) * g.ldc * j.size
+    g.bias, g.start = j.bias_x, RF_START_BIAS
+
+
 cdef void project(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int threads) noexcept nogil:
     """slots = x W_ih^T + bias for the stored rows of steps s0 .. s1; each thread its share."""
     cdef Order *o = &j.order
@@ -38,19 +48,11 @@ cdef void project(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int threads)
     share_product(&g.p, j.kernels, in_line(&j.x, o), &first, &last, thread, threads)
     if first == last or g.p.panel0 == g.p.panel1:
         return
-    if in_line(&j.x, o):
-        g.p.a = j.x.data + first * line_step(&j.x, o)
-        g.p.lda = line_step(&j.x, o) // j.size
-    else:
+    begin_projection(j, first, last, &g)
+    if not in_line(&j.x, o):
         for q in range(first, last):
             memcpy(j.x_rows + (q - begin) * nbytes, row_address(&j.x, o, q, &hint), nbytes)
-        g.p.a = j.x_rows + (first - begin) * nbytes
-        g.p.lda = j.inputs
-    g.p.rows, g.p.k, g.p.k_panel = last - first, j.inputs, j.inputs
-    g.p.w, g.p.descending, g.p.packed_a = j.ih, 0, 0
-    g.ldc = j.cell.slots * j.hidden
-    g.c = j.slots + (first - j.slots_row) * g.ldc * j.size
-    g.bias, g.start = j.bias_x, RF_START_BIAS
+        g.p.a, g.p.lda = j.x_rows + (first - begin) * nbytes, j.inputs
     j.kernels.gemm(&g)
 
 
@@ -75,16 +77,10 @@ cdef void mark(Job *j, Py_ssize_t s, const char *c, Py_ssize_t first, Py_ssize_t
         memcpy(to + (row * j.hidden + unit0) * j.size, c + (row * j.hidden + unit0) * j.size, (unit1 - unit0) * j.size)
 
 
-cdef void forward_step(Job *j, Py_ssize_t s, int thread, int threads) noexcept nogil:
-    """One step of this thread's rows or units: every phase of the cell, then what must be written elsewhere."""
+cdef void open_step(Job *j, Py_ssize_t s, Py_ssize_t first, Py_ssize_t last, int thread, int threads, rf_step *a) noexcept nogil:
+    """Fills the step kernels' argument for rows first .. last of step s: all but the product's operands and panels."""
     cdef Order *o = &j.order
-    cdef Py_ssize_t first, last, row, nbytes = j.hidden * j.size
-    cdef const rf_forward_phase *phase
-    cdef rf_step a
-    cdef int p
-    own_rows(j, thread, rows_at(o, s), &first, &last)
-    if first >= last:
-        return
+    cdef Py_ssize_t nbytes = j.hidden * j.size
     h_before(j, s, first, &a.h_prev, &a.ld_h_prev)
     if j.h_in_y:
         a.h, a.ld_h = at(&j.y, o, s, first), j.y.row // j.size
@@ -106,27 +102,83 @@ cdef void forward_step(Job *j, Py_ssize_t s, int thread, int threads) noexcept n
     a.save, a.bias = j.save, j.bias_h
     a.slots, a.ld_slots = slot_at(j, s, first, 0), j.cell.slots * j.hidden
     a.p.rows, a.p.cols, a.p.k, a.p.k_panel, a.p.packed_a = last - first, j.hidden, j.hidden, j.hidden, 0
-    a.p.descending = s & 1
-    for p in range(j.cell.phases):
-        phase = &j.cell.forward[p]
-        if phase.source == RF_SRC_H:
-            a.p.a, a.p.lda = a.h_prev, a.ld_h_prev
-        else:
-            a.p.a, a.p.lda = slot_at(j, s, first, phase.source), a.ld_slots
-        a.p.w = j.hh[p]
-        own_panels(j, &a.p, phase.gates, thread, threads)
-        j.kernels.forward[j.index][p](&a)
-        step_barrier(j, threads)
+    a.p.descending = (s ^ j.turn) & 1
+
+
+cdef void run_phase(Job *j, Py_ssize_t s, Py_ssize_t first, int p, rf_step *a) noexcept nogil:
+    """Phase p of an open step, for the panels that are set."""
+    cdef int source = j.cell.forward[p].source
+    if source == RF_SRC_H:
+        a.p.a, a.p.lda = a.h_prev, a.ld_h_prev
+    else:
+        a.p.a, a.p.lda = slot_at(j, s, first, source), a.ld_slots
+    a.p.w = j.hh[p]
+    j.kernels.forward[j.index][p](a)
+
+
+cdef void close_step(Job *j, Py_ssize_t s, Py_ssize_t first, const rf_step *a, int thread) noexcept nogil:
+    """Writes what must stand elsewhere: whole rows, however the step was split."""
+    cdef Order *o = &j.order
+    cdef Py_ssize_t nbytes = j.hidden * j.size, row, to_row = min(j.cut[thread + 1], rows_at(o, s))
     if j.quiet:
         return
-    cdef Py_ssize_t from_row = j.cut[thread], to_row = min(j.cut[thread + 1], rows_at(o, s))  # whole rows, however split
     if not j.h_in_y:
-        for row in range(from_row, to_row):
+        for row in range(j.cut[thread], to_row):
             memcpy(at(&j.y, o, s, row), j.h_rows[s & 1] + row * nbytes, nbytes)
-    for row in range(max(from_row, rows_at(o, s + 1)), to_row):  # these have ended
+    for row in range(max(j.cut[thread], rows_at(o, s + 1)), to_row):  # these have ended
         memcpy(j.h_n + sample_of(o, row) * nbytes, <char *>a.h + (row - first) * a.ld_h * j.size, nbytes)
         if j.cell.has_c:
             memcpy(j.c_n + sample_of(o, row) * nbytes, <char *>a.c + (row - first) * nbytes, nbytes)
+
+
+cdef void forward_step(Job *j, Py_ssize_t s, int thread, int threads) noexcept nogil:
+    """One step of this thread's rows or units: every phase of the cell, then what must be written elsewhere."""
+    cdef Py_ssize_t first, last
+    cdef rf_step a
+    cdef int p
+    own_rows(j, thread, rows_at(&j.order, s), &first, &last)
+    if first >= last:
+        return
+    open_step(j, s, first, last, thread, threads, &a)
+    for p in range(j.cell.phases):
+        own_panels(j, &a.p, j.cell.forward[p].gates, thread, threads)
+        run_phase(j, s, first, p, &a)
+        step_barrier(j, threads)
+    close_step(j, s, first, &a, thread)
+
+
+cdef inline bint stands_alone(const Job *j, int threads) noexcept nogil:
+    """The call is one step that lone_step can do: units split, if anything is; one phase; blocks that end with panels."""
+    return (j.order.S == 1 and j.cell.phases == 1 and in_line(&j.x, &j.order) and (threads == 1 or j.by_units)
+            and j.hidden % j.kernels.width == 0)
+
+
+cdef void lone_step(Job *j, int thread, int threads) noexcept nogil:
+    """A call of one step (a stream): block after block of units, each projected and then stepped.
+
+    Every weight is used once, so the caches decide. Going through the blocks to and fro, call by call (j.turn), begins with what the
+    last call ended with: of weights twice as large as L2 nearly half are still there."""
+    cdef Py_ssize_t width = j.kernels.width, gates = j.cell.gates, blocks, n, unit, end
+    cdef Py_ssize_t wide = max(1, LONE_BYTES // (width * gates * (j.inputs + j.hidden) * j.size)) * width
+    cdef Py_ssize_t unit0 = j.hidden // width * thread // threads * width, unit1 = j.hidden // width * (thread + 1) // threads * width
+    cdef Py_ssize_t panel = width if gates == 1 else j.kernels.lanes
+    cdef rf_step a
+    cdef rf_gemm g
+    cdef int gate
+    open_step(j, 0, 0, j.order.B, thread, threads, &a)
+    begin_projection(j, 0, j.order.B, &g)
+    g.p.descending = j.turn
+    blocks = (unit1 - unit0 + wide - 1) // wide
+    for n in range(blocks):
+        unit = unit0 + (blocks - 1 - n if j.turn else n) * wide
+        end = min(unit + wide, unit1)
+        for gate in range(gates):
+            g.p.panel0, g.p.panel1 = (gate * j.hidden + unit) // width, (gate * j.hidden + end) // width
+            j.kernels.gemm(&g)
+        a.p.panel0, a.p.panel1 = unit // panel, end // panel
+        run_phase(j, 0, 0, 0, &a)
+    step_barrier(j, threads)
+    close_step(j, 0, 0, &a, thread)
 
 
 cdef void forward_window(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int threads) noexcept nogil:
@@ -144,6 +196,9 @@ cdef void forward_task(void *arg, int thread, int threads) noexcept nogil:
     cdef Py_ssize_t s0 = 0, s1, end
     cdef uint64_t fp = fp_enter()
     begin_rows(&j, thread)
+    if stands_alone(&j, threads):
+        lone_step(&j, thread, threads)
+        s0 = 1
     while s0 < j.order.S:
         s1 = min(s0 + j.chunk, j.order.S)
         if not j.save:

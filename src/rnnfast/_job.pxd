@@ -41,6 +41,7 @@ cdef struct Job:
     Py_ssize_t chunk            # steps that are projected at a time
     bint save                   # forward leaves slots and cells as backward needs them
     bint h_in_y                 # y is where h lives; else in h_rows, turn by turn
+    int turn                    # 1: the first step goes through its panels from the last to the first
     bint quiet                  # recomputing: y and final states are not written again
     char *slots                 # (rows of a window or R, slots*H)
     Py_ssize_t slots_row        # stored row that slots begins with
@@ -73,6 +74,7 @@ cdef struct Job:
 cdef enum:
     CHUNK_BYTES = 524288   # slots projected at a time: stay in L2 until the steps have used them
     CHUNK_ROWS = 192       # but at least so many rows: W_ih comes through once for all of them
+    LONE_BYTES = 524288    # weights of one block of units of a single step
     GRADIENT_ROWS = 320    # rows of one block of a weight gradient's product
     M_BLOCKS = 16          # tiles of rows of that product packed at a time
     ROWS_AT_ONCE = 256     # rows of dx computed at a time where they must be scattered

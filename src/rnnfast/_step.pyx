@@ -43,6 +43,8 @@ cdef bint run(tuple layers, Py_ssize_t B, char *x, char *y, States *s, int threa
     for l in range(count):
         w = <Weights>layers[l]
         fill(&job, w, B)
+        job.turn = w.turn
+        w.turn ^= 1  # where threads race for it, only speed depends on it
         job.x.data = x if l == 0 else base + ((l - 1) & 1) * between
         job.x.row = w.input_size * job.size
         job.y.data = y if l == count - 1 else base + (l & 1) * between
