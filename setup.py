@@ -22,7 +22,7 @@ MACROS = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")]
 if os.environ.get("RNNFAST_EMULATE") == "1":
     MACROS.append(("RF_EMULATE", None))
 
-MODULES = ("_forward", "_backward", "_layer", "_step")
+MODULES = ("_order", "_forward", "_backward", "_layer", "_plain")
 
 
 def extension(name: str, sources: list[str]) -> Extension:

@@ -12,7 +12,7 @@ import time
 import numpy as np
 
 import rnnfast
-from rnnfast import _step
+from rnnfast import _plain
 from rnnfast.layers import LAYERS
 from rnnfast.states import outward
 
@@ -34,7 +34,7 @@ def main() -> None:
                 for _ in range(STEPS):
                     fast.step(x, state, out=(y, state))
                 middle = time.perf_counter_ns()
-                _step.step(fast._weights, x, parts, y, parts, 1, STEPS)
+                _plain.step(fast._weights, x, parts, y, parts, 1, STEPS)
                 end = time.perf_counter_ns()
                 python.append((middle - start) / STEPS)
                 c.append((end - middle) / STEPS)

@@ -95,6 +95,25 @@ def test_call_freeze_record_and_step_agree(cell, option, dtype, isa):
     assert same(now, expected[1])
 
 
+@pytest.mark.parametrize("T", [1, 7, 900])
+@pytest.mark.parametrize(("cell", "option"), VARIANTS)
+def test_a_short_plain_call_and_the_long_way_agree(cell, option, T, dtype):
+    """What is contiguous and under a megabyte goes through _plain (T = 1, 7), anything unusual does not; nothing else shows."""
+    net = make(cell, dtype, num_layers=3, **option)
+    fast, x, state = net.freeze(), draw(T, 23, 5, dtype=dtype), states(net, 23)
+    aside = np.asfortranarray(x)  # the same values in an unusual layout
+    expected = fast(aside, state)
+    assert same(fast(x, state), expected)
+    assert same(fast(x), fast(aside))
+    out = (np.empty_like(expected[0]), stacks.as_argument([a.copy() for a in stacks.as_tuple(state)]))
+    assert fast(x, out[1], out=out)[0] is out[0]
+    assert same(out, expected)
+    alone = stacks.as_argument([np.ascontiguousarray(a[:, 4]) for a in stacks.as_tuple(state)])
+    y, final = fast(np.ascontiguousarray(x[:, 4]), alone)
+    assert same(y, expected[0][:, 4])
+    assert same(stacks.as_tuple(final), tuple(a[:, 4] for a in stacks.as_tuple(expected[1])))
+
+
 @pytest.mark.parametrize("B", [1, 3])
 @pytest.mark.parametrize(("cell", "option"), VARIANTS)
 def test_large_steps_go_to_and_fro_through_their_weights(cell, option, B, dtype, isa, small_work_splits):

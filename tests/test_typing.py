@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import rnnfast
-from rnnfast import _backward, _core, _forward, _layer, _step
+from rnnfast import _backward, _core, _forward, _layer, _order, _plain
 
 ROOT = Path(__file__).parent.parent
 
@@ -29,7 +29,7 @@ def test_the_package_itself():
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("module", [_core, _forward, _backward, _layer, _step])
+@pytest.mark.parametrize("module", [_core, _forward, _backward, _layer, _order, _plain])
 def test_stubs_name_what_is_there(module):
     """Every public function and class of a compiled module stands in its stub, and nothing else does."""
     import ast

@@ -9,7 +9,7 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 
 from rnnfast._core cimport *
-from rnnfast._forward cimport begin_rows, forward_window
+from rnnfast._forward cimport begin_rows, clear_ends, forward_window
 from rnnfast._job cimport *
 
 
@@ -256,6 +256,8 @@ cdef void backward_task(void *arg, int thread, int threads) noexcept nogil:
     cdef int p
     begin_rows(&j, thread)
     begin_gradients(&j, thread)
+    if j.dx.data != NULL:
+        clear_ends(o, &j.dx, j.inputs * j.size, thread, threads)
     step_barrier(&j, threads)
     while s1 > 0:
         s0 = (s1 - 1) // j.every * j.every if j.every else 0

@@ -30,9 +30,6 @@ def probe_load(isa: int, data: Array, repeats: int) -> float:
 def empty(shape: tuple[int, ...], dtype: FloatDType) -> Array:
     """np.empty for up to three axes; the memory of a large array is kept for the next."""
 
-def zeros(shape: tuple[int, ...], dtype: FloatDType) -> Array:
-    """np.zeros, likewise."""
-
 @final
 class Buffer:
     """64-byte aligned memory."""

@@ -117,13 +117,6 @@ def empty(shape, dtype):
     return array
 
 
-def zeros(shape, dtype):
-    """np.zeros, likewise."""
-    array = empty(shape, dtype)
-    array.fill(0)
-    return array
-
-
 # ---- packed weights --------------------------------------------------------------------------------------------------------
 cdef enum:
     MOST_PANELS = 6                 # sets of panels of one Weights: W_ih and two phases of W_hh, both orientations

@@ -6,7 +6,7 @@ Every function below `cdef ... noexcept nogil` is run by all threads of the team
 shapes and meanings of what they read, and where it is, are in _job.pxd.
 """
 from libc.stdint cimport uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from rnnfast._core cimport *
 from rnnfast._job cimport *
@@ -26,6 +26,15 @@ cdef void begin_rows(Job *j, int thread) noexcept nogil:
             memcpy(j.h_n + sample_of(o, row) * nbytes, j.h0 + sample_of(o, row) * nbytes, nbytes)
             if j.cell.has_c:
                 memcpy(j.c_n + sample_of(o, row) * nbytes, j.c0 + sample_of(o, row) * nbytes, nbytes)
+
+
+cdef void clear_ends(const Order *o, const View *v, Py_ssize_t nbytes, int thread, int threads) noexcept nogil:
+    """Zeros past the ends of samples in a (T, B, n) array of rows of nbytes; each thread every so many times."""
+    cdef Py_ssize_t t = thread, row
+    while o.ragged and t < o.T:
+        for row in range(o.active[min(t, o.S)], o.B):
+            memset(v.data + t * v.step + o.sample[row] * v.row, 0, nbytes)
+        t += threads
 
 
 cdef void begin_projection(Job *j, Py_ssize_t first, Py_ssize_t last, rf_gemm *g) noexcept nogil:
@@ -196,6 +205,7 @@ cdef void forward_task(void *arg, int thread, int threads) noexcept nogil:
     cdef Py_ssize_t s0 = 0, s1, end
     cdef uint64_t fp = fp_enter()
     begin_rows(&j, thread)
+    clear_ends(&j.order, &j.y, j.hidden * j.size, thread, threads)
     if stands_alone(&j, threads):
         lone_step(&j, thread, threads)
         s0 = 1

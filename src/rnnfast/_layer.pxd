@@ -1,6 +1,7 @@
 """What _layer offers to other Cython modules."""
 from rnnfast._core cimport Buffer, Weights
 from rnnfast._job cimport Job
+from rnnfast._order cimport RowOrder
 
 
 cdef class Tape:
@@ -15,6 +16,6 @@ cdef class Tape:
 
 cdef char *data(array) noexcept
 cdef void set_weights(Job *j, Weights w) noexcept
-cdef void set_order(Job *j, Py_ssize_t T, Py_ssize_t B, bint reverse, order) noexcept
+cdef void set_order(Job *j, Py_ssize_t T, Py_ssize_t B, bint reverse, RowOrder order) noexcept
 cdef size_t place_forward(Job *j, char *base) noexcept nogil
 cdef void run_placed(Job *j, int threads) noexcept nogil

@@ -3,8 +3,8 @@
 from typing import final
 
 from rnnfast._core import Weights
+from rnnfast._order import RowOrder
 from rnnfast._types import Array
-from rnnfast.lengths import Order
 
 @final
 class Tape:
@@ -27,7 +27,7 @@ def forward(
     h_n: Array,
     c_n: Array | None,
     reverse: bool,
-    order: Order | None,
+    order: RowOrder | None,
     record: bool,
     every: int,
     threads: int,

@@ -12,17 +12,20 @@ from rnnfast._backward cimport backward_task
 from rnnfast._core cimport *
 from rnnfast._forward cimport forward_task
 from rnnfast._job cimport *
+from rnnfast._order cimport RowOrder
 
 cnp.import_array()
 
 # The cost model of threads. A call takes no further thread for less than a microsecond or two of work, and one of less than
 # some 0.1 ms takes only threads that are awake (csrc/team.c): waking one takes 50 us. Steps are split by rows where
 # each thread has ROWS_ENOUGH of them, so that it reuses every weight it loads; else by units, if each thread's share of a
-# phase is worth many times a barrier (0.1 us); else by rows again, as far as there are any.
+# phase is worth many times a barrier (0.1 us); else by rows again, as far as there are any. Of a ragged batch the mean number
+# at work counts, and more are enough: shares of rows that are fair at every step are not fair to the tiles.
 cdef double flops_per_thread = 2.5e5
 cdef double flops_per_phase = 2e4
 cdef enum:
     ROWS_ENOUGH = 4
+    RAGGED_ENOUGH = 16
     BRIEF = 64              # times flops_per_thread
 
 
@@ -71,15 +74,13 @@ cdef void set_weights(Job *j, Weights w) noexcept:
         j.hh[p], j.back_hh[p] = w.hh[p], w.back_hh[p]
 
 
-cdef void set_order(Job *j, Py_ssize_t T, Py_ssize_t B, bint reverse, order) noexcept:
-    """order: None, or the arrays of `lengths.Order`."""
+cdef void set_order(Job *j, Py_ssize_t T, Py_ssize_t B, bint reverse, RowOrder order) noexcept:
+    """order: None for a batch whose samples have all steps."""
     cdef Order *o = &j.order
     o.T, o.B, o.reverse, o.ragged = T, B, reverse, order is not None
     o.S = T if B else 0
     if o.ragged:
-        o.S = cnp.PyArray_DIM(<cnp.ndarray>order.active, 0) - 1
-        o.sample, o.length = <Py_ssize_t *>data(order.sample), <Py_ssize_t *>data(order.length)
-        o.active, o.first = <Py_ssize_t *>data(order.active), <Py_ssize_t *>data(order.first)
+        o.S, o.sample, o.length, o.active, o.first = order.steps, order.sample, order.length, order.active, order.first
     j.chunk = max(1, max(CHUNK_BYTES // (j.cell.slots * j.hidden * j.size), CHUNK_ROWS) // max(1, B))
 
 
@@ -103,10 +104,10 @@ cdef int share_out(Job *j, int threads, int passes, Py_ssize_t *cut) noexcept no
     cdef Order *o = &j.order
     cdef Py_ssize_t total = o.first[o.S] if o.ragged else o.S * o.B, done = 0, row = 0
     cdef double flops = 2.0 * passes * total * j.cell.gates * j.hidden * (j.inputs + j.hidden)
-    cdef double phase = 2.0 * o.B * j.cell.gates * j.hidden * j.hidden / j.cell.phases
+    cdef double rows = <double>total / max(o.S, 1), phase = 2.0 * rows * j.cell.gates * j.hidden * j.hidden / j.cell.phases
     cdef int i
     threads = <int>min(<double>threads, max(flops / flops_per_thread, 1.0))
-    j.by_units = o.B < ROWS_ENOUGH * threads and phase / threads >= flops_per_phase
+    j.by_units = rows < (RAGGED_ENOUGH if o.ragged else ROWS_ENOUGH) * threads and phase / threads >= flops_per_phase
     if not j.by_units:
         threads = <int>min(<Py_ssize_t>threads, max(o.B, 1))
     threads = team_acquire(threads, flops < BRIEF * flops_per_thread)
@@ -190,10 +191,10 @@ cdef void run_placed(Job *j, int threads) noexcept nogil:
     team_release(threads)
 
 
-def forward(Weights w, x, y, h0, c0, h_n, c_n, bint reverse, order, bint record, Py_ssize_t every, int threads):
+def forward(Weights w, x, y, h0, c0, h_n, c_n, bint reverse, RowOrder order, bint record, Py_ssize_t every, int threads):
     """Writes y (T, B, H), h_n and c_n (B, H). Returns the Tape when recording, else None.
 
-    every: steps between kept states (checkpoints) or 0; c0, c_n: None for cells without c. With an order, y must hold zeros.
+    every: steps between kept states (checkpoints) or 0; c0, c_n: None for cells without c. Past the ends of samples y is zeros.
     """
     cdef Tape tape = Tape()
     cdef Job *j = &tape.job
@@ -246,7 +247,7 @@ def prepare(Tape tape, int threads):
 def backward(Tape tape, dy, dh_n, dc_n, dx, dh0, dc0, d_w_ih, d_w_hh, d_b_ih, d_b_hh):
     """Writes dx, dh0, dc0, d_w_ih, d_w_hh; adds to d_b_ih, d_b_hh (zeros at first). The tape's slots are used up.
 
-    `prepare` was called in this thread. dy, dh_n, dc_n: None is zeros; dx: None skips it; with an order dx must hold zeros.
+    `prepare` was called in this thread. dy, dh_n, dc_n: None is zeros; dx: None skips it.
     """
     cdef Job job = tape.job
     cdef Job *j = &job

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnfast._order import first_outside
 from rnnfast._types import Array, FloatDType
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -142,7 +143,7 @@ def state(
 
 
 def lengths(value: Any, T: int, B: int, *, unbatched: bool) -> np.ndarray[tuple[int], np.dtype[np.intp]] | None:
-    """lengths as (B,) intp, each 0 <= length <= T; None where every sample has all T steps."""
+    """lengths as (B,) intp, each 0 <= length <= T, or None."""
     if value is None:
         return None
     if unbatched:
@@ -160,10 +161,10 @@ def lengths(value: Any, T: int, B: int, *, unbatched: bool) -> np.ndarray[tuple[
         raise TypeError(f"lengths: expected integers, got dtype {array.dtype}")
     if array.shape != (B,):
         raise wrong_shape("lengths", (B,), "batch", array.shape)
-    bad = np.flatnonzero((array < 0) | (array > T))
-    if bad.size:
-        raise ValueError(f"lengths: expected 0 <= length <= {T} (time), got {array[bad[0]]} at index {bad[0]}")
-    return None if (array == T).all() else array.astype(np.intp)
+    steps = np.array(array, np.intp)  # a copy: nobody changes it after the check
+    if (bad := first_outside(steps, T)) >= 0:
+        raise ValueError(f"lengths: expected 0 <= length <= {T} (time), got {array[bad]} at index {bad}")
+    return steps
 
 
 def output(name: str, value: Any, shape: tuple[int, ...], meaning: str, dtype: FloatDType) -> Array:

@@ -8,8 +8,8 @@ import numpy as np
 
 from rnnfast import _layer
 from rnnfast._core import Weights, empty
+from rnnfast._order import RowOrder
 from rnnfast._types import Array
-from rnnfast.lengths import Order
 from rnnfast.runtime import get_num_threads
 from rnnfast.states import h_and_c
 
@@ -19,7 +19,7 @@ def run_direction(
     x: Array,
     y: Array,
     initial: tuple[Array | None, ...],
-    order: Order | None,
+    order: RowOrder | None,
     reverse: bool,
     *,
     record: bool = False,
@@ -28,7 +28,7 @@ def run_direction(
 ) -> tuple[tuple[Array, ...], _layer.Tape | None]:
     """x (T, B, I) -> y (T, B, H), written; returns the final states (B, H), in `final` if given, and the tape if recording.
 
-    With an order, y must come as zeros. initial: (B, H) contiguous or None.
+    initial: (B, H) contiguous or None.
     """
     B, hidden = x.shape[1], y.shape[2]
     if final is None:
@@ -54,7 +54,7 @@ def prepare_backward(
     tape: _layer.Tape, x: Array, initial: tuple[Array, ...], dx: Array | None, *, has_bias: bool, gates: int
 ) -> DirectionGradients:
     """Takes all memory that `run_backward` needs; returns the arrays it will fill. initial: (B, H) contiguous each; dx
-    (T, B, I) or None, with an order zeros."""
+    (T, B, I) or None."""
     hidden, inputs, dtype = tape.weights.hidden_size, tape.weights.input_size, x.dtype
     _layer.prepare(tape, get_num_threads())
     return DirectionGradients(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rnnfast import _step, checks
+from rnnfast import _plain, checks
 from rnnfast._core import Weights
 from rnnfast._types import Array, S
 from rnnfast.runtime import COMPILED, PRESENT, current_isa, get_num_threads
@@ -91,6 +91,10 @@ class Frozen(Stack[S]):
         ------
         TypeError, ValueError, MemoryError
         """
+        if lengths is None and not self.batch_first and not self.bidirectional:
+            plain = _plain.try_call(self._weights, False, x, state, out, get_num_threads())
+            if plain is not None:
+                return plain
         inputs = self._check(x, state, lengths)
         if out is None:
             y, final = self._forward(self._weights, inputs)
@@ -106,8 +110,6 @@ class Frozen(Stack[S]):
             shape, meaning = (T, B, width), "time, batch, num_directions*hidden"
         y_out, states_out = self._out(out, shape, meaning, B, inputs.unbatched)
         self._apart(y_out, states_out, x, state)
-        if inputs.order is not None:
-            y_out[...] = 0
         y = y_out[:, None] if inputs.unbatched else y_out.swapaxes(0, 1) if self.batch_first else y_out
         full = (self.num_layers * self._directions, B, self.hidden_size)
         self._forward(self._weights, inputs, y=y, final=tuple(a.reshape(full) for a in states_out))
@@ -138,8 +140,9 @@ class Frozen(Stack[S]):
         """
         if self.bidirectional:
             raise ValueError("step: expected one direction, got a bidirectional layer, which needs the whole sequence")
-        if out is not None and _step.try_step(self._weights, x_t, state, out, get_num_threads()):
-            return out
+        plain = _plain.try_call(self._weights, True, x_t, state, out, get_num_threads())
+        if plain is not None:
+            return plain
         x = checks.float_array("x_t", x_t)
         if x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
             expected = (self.input_size,) if x.ndim == 1 else ("B", self.input_size)
@@ -157,7 +160,7 @@ class Frozen(Stack[S]):
             y, states = self._out(out, (H,) if unbatched else (B, H), "hidden" if unbatched else "batch, hidden", B, unbatched)
             self._apart(y, states, x_t, state)
         final = tuple(a.reshape(self.num_layers, B, H) for a in states)
-        _step.step(self._weights, x, initial, y.reshape(B, H), final, get_num_threads())
+        _plain.step(self._weights, x, initial, y.reshape(B, H), final, get_num_threads())
         return y, outward(states)
 
     def _out(

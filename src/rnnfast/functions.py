@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, Literal, TypeAlias, overload
 
 from rnnfast import checks
-from rnnfast._core import Weights, empty, zeros
+from rnnfast._core import Weights, empty
+from rnnfast._order import order_of
 from rnnfast._types import Array
 from rnnfast.cells import GRU, LSTM, SIMPLE_RNN, Cell
 from rnnfast.direction import run_direction
-from rnnfast.lengths import order_of
 from rnnfast.runtime import current_isa, get_num_threads
 from rnnfast.states import outward
 from rnnfast.tape import Tape
@@ -41,10 +41,10 @@ def _run(
         checks.optional(f"{letter}0", value, shape, meaning, x.dtype)
         for letter, value in zip(cell.states, initial, strict=True)
     )
-    order = order_of(checks.lengths(lengths, T, B, unbatched=unbatched))
+    order = order_of(checks.lengths(lengths, T, B, unbatched=unbatched), T)
 
     packed = Weights(cell.kernel(choice), current_isa(), w_ih, w_hh, b_ih, b_hh, record, get_num_threads())
-    y = (empty if order is None else zeros)((T, B, hidden), x.dtype)
+    y = empty((T, B, hidden), x.dtype)
     state, tape = run_direction(
         packed, x, y, tuple(None if a is None else a.reshape(B, hidden) for a in start), order, reverse, record=record
     )
@@ -53,7 +53,7 @@ def _run(
     if tape is None:
         return y, outward(state)
     y = checks.locked(y)
-    return y, outward(state), Tape(cell, tape, x, y, has_bias=b_ih is not None, ragged=order is not None, unbatched=unbatched)
+    return y, outward(state), Tape(cell, tape, x, y, has_bias=b_ih is not None, unbatched=unbatched)
 
 
 @overload

@@ -9,11 +9,11 @@ from typing import Any, Generic, NamedTuple, TypeAlias
 import numpy as np
 
 from rnnfast import _layer, checks
-from rnnfast._core import Weights, empty, zeros
+from rnnfast._core import Weights, empty
+from rnnfast._order import RowOrder, order_of
 from rnnfast._types import Array, FloatDType, S
 from rnnfast.cells import Cell
 from rnnfast.direction import run_direction
-from rnnfast.lengths import Order, order_of
 from rnnfast.runtime import get_num_threads
 from rnnfast.states import outward
 
@@ -30,7 +30,7 @@ class Inputs(NamedTuple):
 
     x: Array
     initial: tuple[Array | None, ...]
-    order: Order | None
+    order: RowOrder | None
     unbatched: bool
 
 
@@ -153,15 +153,14 @@ class Stack(Generic[S]):
             lambda: "x", T, B, self._directions * (len(self.cell.gates) + 2), self.hidden_size, self.dtype.itemsize
         )
         initial = self._state("state", state, B, unbatched)
-        return Inputs(view, initial, order_of(checks.lengths(lengths, T, B, unbatched=unbatched)), unbatched)
+        return Inputs(view, initial, order_of(checks.lengths(lengths, T, B, unbatched=unbatched), T), unbatched)
 
-    def _empty_y(self, T: int, B: int, ragged: bool, *, last: bool) -> Array:
+    def _empty_y(self, T: int, B: int, *, last: bool) -> Array:
         """A new y as a (T, B, D*H) view; the last layer's lies batch first where the user wants it so."""
-        make = zeros if ragged else empty
         width = self.hidden_size * self._directions
         if last and self.batch_first:
-            return make((B, T, width), self.dtype).swapaxes(0, 1)
-        return make((T, B, width), self.dtype)
+            return empty((B, T, width), self.dtype).swapaxes(0, 1)
+        return empty((T, B, width), self.dtype)
 
     def _outward(self, y: Array, state: tuple[Array, ...], unbatched: bool) -> tuple[Array, S]:
         """(T, B, D*H) and (num_layers*D, B, H) in the forms the user sees."""
@@ -196,7 +195,7 @@ class Stack(Generic[S]):
             final = tuple(np.empty(shape, self.dtype) for _ in self.cell.states)
         for layer in range(self.num_layers):
             last = layer == self.num_layers - 1
-            out = y if last and y is not None else self._empty_y(T, B, order is not None, last=last)
+            out = y if last and y is not None else self._empty_y(T, B, last=last)
             kept = None
             if layer and recorded is not None and self.dropout:
                 assert rng is not None

@@ -7,7 +7,7 @@ from typing import Any, Generic, NamedTuple
 import numpy as np
 
 from rnnfast import checks
-from rnnfast._core import empty, zeros
+from rnnfast._core import empty
 from rnnfast._types import Array, S
 from rnnfast.direction import DirectionGradients, prepare_backward, run_backward
 from rnnfast.stack import Inputs, Recorded, Stack, drop
@@ -74,10 +74,9 @@ class StackTape(Generic[S]):
         """All memory of the backward pass, before anything is used up. dx of the layers above the first share two sets."""
         stack, D = self._stack, self._stack._directions
         T, B, _ = self._inputs.x.shape
-        make = empty if self._inputs.order is None else zeros
 
         def dx_of(width: int) -> list[Array | None]:
-            return [make((T, B, width), stack.dtype) for _ in range(D)]
+            return [empty((T, B, width), stack.dtype) for _ in range(D)]
 
         inner = [dx_of(D * stack.hidden_size) for _ in range(min(2, stack.num_layers - 1))]
         first: list[Array | None] = dx_of(stack.input_size) if need_x else [None] * D

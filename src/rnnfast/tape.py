@@ -9,7 +9,7 @@ from typing import Any, Generic
 import numpy as np
 
 from rnnfast import _layer, checks
-from rnnfast._core import empty, zeros
+from rnnfast._core import empty
 from rnnfast._types import Array, S
 from rnnfast.cells import Cell
 from rnnfast.direction import prepare_backward, run_backward
@@ -55,12 +55,10 @@ class Gradients:
 class Tape:
     """The record of one call of `simple_rnn`, `lstm` or `gru`, for one backward pass."""
 
-    def __init__(
-        self, cell: Cell, tape: _layer.Tape, x: Array, y: Array, *, has_bias: bool, ragged: bool, unbatched: bool
-    ) -> None:
+    def __init__(self, cell: Cell, tape: _layer.Tape, x: Array, y: Array, *, has_bias: bool, unbatched: bool) -> None:
         self._cell, self._once = cell, Once(tape)
         self._x, self._y_shape = x, y.shape
-        self._has_bias, self._ragged, self._unbatched = has_bias, ragged, unbatched
+        self._has_bias, self._unbatched = has_bias, unbatched
 
     def backward(self, dy: Any = None, dstate: Any = None, *, need_x: bool = True) -> Gradients:
         """Back-propagation through time.
@@ -104,7 +102,7 @@ class Tape:
                 tape,
                 x,
                 tuple(np.empty((B, hidden), dtype) for _ in parts),
-                (zeros if self._ragged else empty)(x.shape, dtype) if need_x else None,
+                empty(x.shape, dtype) if need_x else None,
                 has_bias=self._has_bias,
                 gates=len(self._cell.gates),
             )

@@ -1,4 +1,4 @@
-"""Types of the compiled module _step."""
+"""Types of the compiled module _plain."""
 
 from typing import Any
 
@@ -18,5 +18,7 @@ def step(
 
     count: times over, for measurements."""
 
-def try_step(layers: tuple[Weights, ...], x: Any, state: Any, out: Any, threads: int) -> bool:
-    """The step, if x, state and out are exactly what they should be; else False, and nothing is done."""
+def try_call(
+    layers: tuple[Weights, ...], one_step: bool, x: Any, state: Any, out: Any, threads: int
+) -> tuple[Array, Any] | None:
+    """(y, state), or None if anything is unusual; then nothing is done."""

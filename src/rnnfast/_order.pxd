@@ -1,0 +1,13 @@
+"""What _order offers to other Cython modules."""
+from rnnfast._core cimport Buffer
+
+
+cdef class RowOrder:
+    cdef Buffer memory
+    cdef Py_ssize_t steps               # S, the largest length
+    # (B,) row -> sample; (B,) length of each row; (S+1,) rows at work at step s, 0 at S; (S+1,) stored row where step s begins,
+    # the sum of lengths at S
+    cdef Py_ssize_t *sample
+    cdef Py_ssize_t *length
+    cdef Py_ssize_t *active
+    cdef Py_ssize_t *first

@@ -1,0 +1,195 @@
+# cython: language_level=3, freethreading_compatible=True, boundscheck=False, wraparound=False, cdivision=True
+"""Calls of frozen layers with as little as possible around them: single steps, and short sequences, of one direction.
+
+`try_call` takes the arrays as the user gave them and does the work if they fit exactly; if anything is unusual it returns
+None, and frozen.py goes the long way, where every problem has its text. `step` takes arrays that were checked.
+"""
+cimport cython
+cimport numpy as cnp
+from libc.string cimport memset
+
+from rnnfast._core cimport *
+from rnnfast._job cimport Job, View
+from rnnfast._layer cimport *
+
+cnp.import_array()
+
+
+cdef struct States:
+    # (layers, B, H) each; NULL: zeros, or no such state
+    char *h
+    char *c
+    char *h_out
+    char *c_out
+
+
+cdef bint run(tuple layers, Py_ssize_t T, Py_ssize_t B, char *x, char *y, States *s, int threads) noexcept:
+    """x (T, B, I) -> y (T, B, H); False when there is no memory for the scratch: y of two lower layers, zeros, what a layer
+    needs."""
+    cdef Py_ssize_t count = len(layers), l, state
+    cdef Weights w = <Weights>layers[0]
+    cdef size_t between, most = 0
+    cdef char *base
+    cdef Job job
+    state = B * w.hidden_size * w.kernels.itemsize
+    between = (T * state + 63) & ~<size_t>63
+    for l in range(count):
+        fill(&job, <Weights>layers[l], T, B)
+        most = max(most, place_forward(&job, NULL))
+    base = <char *>scratch(3 * between + most)
+    if base == NULL:
+        return False
+    if s.h == NULL or (s.c == NULL and w.cell.has_c):
+        memset(base + 2 * between, 0, state)
+    for l in range(count):
+        w = <Weights>layers[l]
+        fill(&job, w, T, B)
+        job.turn = w.turn
+        w.turn ^= 1  # where threads race for it, only speed depends on it
+        set_rows(&job.x, x if l == 0 else base + ((l - 1) & 1) * between, B, w.input_size * job.size)
+        set_rows(&job.y, y if l == count - 1 else base + (l & 1) * between, B, w.hidden_size * job.size)
+        job.h0 = s.h + l * state if s.h != NULL else base + 2 * between
+        job.h_n = s.h_out + l * state
+        if w.cell.has_c:
+            job.c0 = s.c + l * state if s.c != NULL else base + 2 * between
+            job.c_n = s.c_out + l * state
+        place_forward(&job, base + 3 * between)
+        with nogil:
+            run_placed(&job, threads)
+    return True
+
+
+cdef inline void fill(Job *j, Weights w, Py_ssize_t T, Py_ssize_t B) noexcept:
+    set_weights(j, w)
+    set_order(j, T, B, False, None)
+    set_rows(&j.x, NULL, B, w.input_size * j.size)
+    j.h_in_y = True
+
+
+cdef inline void set_rows(View *v, char *data, Py_ssize_t B, Py_ssize_t row) noexcept:
+    """A contiguous (T, B, n) array."""
+    v.data, v.step, v.row = data, B * row, row
+
+
+def step(tuple layers, x, tuple state, y, tuple state_out, int threads, Py_ssize_t count=1):
+    """x (B, I), y (B, H), each state (layers, B, H) or None for zeros; contiguous, checked. A state_out may be its state.
+
+    count: times over, so that bench/step_overhead.py can tell what Python adds."""
+    cdef States s
+    cdef Py_ssize_t i
+    s.h, s.h_out = data(state[0]), data(state_out[0])
+    s.c = s.c_out = NULL
+    if len(state) == 2:
+        s.c, s.c_out = data(state[1]), data(state_out[1])
+    for i in range(count):
+        if not run(layers, 1, cnp.PyArray_DIM(<cnp.ndarray>x, 0), data(x), data(y), &s, threads):
+            raise MemoryError("rnnfast: no memory for the scratch of a step")
+
+
+cdef struct Sizes:
+    # what the arrays of a call must be: (T, B, n), without T in a step, without B where x has none
+    bint has_T, has_B
+    Py_ssize_t T, B, layers
+    int kind
+
+
+cdef inline bint fits(array, const Sizes *z, Py_ssize_t lead, Py_ssize_t n, bint writeable) noexcept:
+    """A plain contiguous array (lead, B, n), without B if so in z, without lead if that is 0."""
+    cdef cnp.ndarray a
+    cdef int axes = (lead > 0) + z.has_B + 1
+    if not cnp.PyArray_CheckExact(array):
+        return False
+    a = <cnp.ndarray>array
+    if cnp.PyArray_TYPE(a) != z.kind or cnp.PyArray_NDIM(a) != axes:
+        return False
+    if not (cnp.PyArray_ISCARRAY(a) if writeable else cnp.PyArray_ISCARRAY_RO(a)):
+        return False
+    return ((lead == 0 or cnp.PyArray_DIM(a, 0) == lead) and (not z.has_B or cnp.PyArray_DIM(a, axes - 2) == z.B)
+            and cnp.PyArray_DIM(a, axes - 1) == n)
+
+
+cdef inline new_array(const Sizes *z, Py_ssize_t lead, Py_ssize_t n):
+    """What `fits`, uninitialised."""
+    cdef cnp.npy_intp dims[3]
+    cdef int axes = 0
+    if lead:
+        dims[axes], axes = lead, axes + 1
+    if z.has_B:
+        dims[axes], axes = z.B, axes + 1
+    dims[axes] = n
+    return cnp.PyArray_EMPTY(axes + 1, dims, z.kind, 0)
+
+
+cdef inline bint apart(const char *a, size_t a_bytes, const char *b, size_t b_bytes) noexcept:
+    return a == NULL or b == NULL or a + a_bytes <= b or b + b_bytes <= a
+
+
+cdef inline bint all_apart(char *x, size_t x_bytes, char *y, size_t y_bytes, const States *s, size_t each) noexcept:
+    """y and the states out overlap nothing, but for a state out that is exactly its state in. each: bytes of a state."""
+    return (apart(y, y_bytes, x, x_bytes) and apart(y, y_bytes, s.h, each) and apart(y, y_bytes, s.c, each)
+            and apart(y, y_bytes, s.h_out, each) and apart(y, y_bytes, s.c_out, each)
+            and apart(s.h_out, each, x, x_bytes) and apart(s.c_out, each, x, x_bytes)
+            and (s.h_out == s.h or apart(s.h_out, each, s.h, each)) and (s.c_out == s.c or apart(s.c_out, each, s.c, each))
+            and apart(s.h_out, each, s.c, each) and apart(s.c_out, each, s.h, each)
+            and apart(s.h_out, each, s.c_out, each))
+
+
+cdef inline bint is_pair(value) noexcept:
+    return type(value) is tuple and len(<tuple>value) == 2
+
+
+def try_call(tuple layers, bint one_step, x, state, out, int threads):
+    """(y, state), in out if that is not None; or None, and nothing is done, if x, state and out are not exactly what they
+    should be or y has a megabyte (what surrounds a call is then nothing beside it, and its memory is kept for the next).
+
+    x (T, B, I) or (T, I), or if one_step (B, I) or (I,)."""
+    cdef Weights w = <Weights>layers[0]
+    cdef Py_ssize_t H = w.hidden_size, I = w.input_size, itemsize = w.kernels.itemsize
+    cdef bint two = w.cell.has_c
+    cdef Sizes z
+    cdef States s
+    cdef int ndim
+    if not cnp.PyArray_CheckExact(x):
+        return None
+    ndim = cnp.PyArray_NDIM(<cnp.ndarray>x) + one_step
+    if ndim != 2 and ndim != 3:
+        return None
+    z.has_T, z.has_B = not one_step, ndim == 3
+    z.T = 1 if one_step else cnp.PyArray_DIM(<cnp.ndarray>x, 0)
+    z.B = cnp.PyArray_DIM(<cnp.ndarray>x, z.has_T) if z.has_B else 1
+    z.layers, z.kind = len(layers), cnp.NPY_FLOAT if itemsize == 4 else cnp.NPY_DOUBLE
+    if z.T == 0 or z.B == 0 or z.T > RF_KEPT_FROM // (H * itemsize) // z.B:
+        return None
+    if not fits(x, &z, z.T if z.has_T else 0, I, False):
+        return None
+    h = c = None
+    if state is not None:
+        if two and not is_pair(state):
+            return None
+        h, c = state if two else (state, None)
+        if (h is not None and not fits(h, &z, z.layers, H, False)) or (c is not None and not fits(c, &z, z.layers, H, False)):
+            return None
+    c_out = None
+    if out is None:
+        y = new_array(&z, z.T if z.has_T else 0, H)
+        h_out = new_array(&z, z.layers, H)
+        if two:
+            c_out = new_array(&z, z.layers, H)
+        result = y, ((h_out, c_out) if two else h_out)
+    else:
+        if not is_pair(out) or (two and not is_pair((<tuple>out)[1])):
+            return None
+        result = out
+        y, h_out = <tuple>out
+        if two:
+            h_out, c_out = <tuple>h_out
+        if not (fits(y, &z, z.T if z.has_T else 0, H, True) and fits(h_out, &z, z.layers, H, True)
+                and (not two or fits(c_out, &z, z.layers, H, True))):
+            return None
+    s.h, s.c, s.h_out, s.c_out = data(h), data(c), data(h_out), data(c_out)
+    if out is not None and not all_apart(data(x), z.T * z.B * I * itemsize, data(y), z.T * z.B * H * itemsize, &s,
+                                         z.layers * z.B * H * itemsize):
+        return None
+    if not run(layers, z.T, z.B, data(x), data(y), &s, threads):
+        raise MemoryError("rnnfast: no memory for the scratch of a call")
+    return result
