@@ -22,14 +22,15 @@ typedef struct tile_args {
     ptrdiff_t ahead_step;
 } tile_args;
 
-/* acc[(r*pn + q)*nv + v] (+)= sum_k a[r, k] * panel_q[k, v]. The const ints are literals. */
-RF_INLINE void tile_product(const int mr, const int pn, const int nv, const int packed_a, const rf_product *p,
+/* acc[(r*pn + q)*nv + v] (+)= sum_k a[r, k] * panel_q[k, v], v < used: fewer than nv in a last panel whose other vectors are
+ * padding. The const ints are literals. */
+RF_INLINE void tile_product(const int mr, const int pn, const int nv, const int used, const int packed_a, const rf_product *p,
                             const tile_args *t)
 {
     const ptrdiff_t row = packed_a ? 1 : p->lda, step = packed_a ? MR2 : 1, panel = p->k_panel * nv * LANES;
     const T *a = t->a, *w = t->w, *ahead = t->ahead;
     const ptrdiff_t ahead_step = t->ahead_step;
-    const int wide = pn * nv, direct = nv == 2 && t->c;
+    const int wide = pn * used, direct = nv == 2 && used == nv && t->c;
     V acc[RF_TILE_VECTORS];
     RF_UNROLL for (int i = 0; i < mr * wide; ++i) acc[i] = v_set1(0);
     if (direct) {
@@ -40,37 +41,37 @@ RF_INLINE void tile_product(const int mr, const int pn, const int nv, const int 
                 __builtin_prefetch(t->c + r * t->ldc + (wide + v) * LANES, 1);
             }
     } else if (t->resume) {
-        RF_UNROLL for (int i = 0; i < mr * wide; ++i) acc[i] = t->acc[i];
+        RF_UNROLL for (int i = 0; i < mr * wide; ++i) acc[i] = t->acc[i / used * nv + i % used];
     }
     for (ptrdiff_t k = 0; k < p->k; ++k, a += step, w += nv * LANES, ahead += ahead_step) {
         if (mr > 1) __builtin_prefetch(ahead, 0, 2);
         if (mr == 1) { /* every weight is used once: let the multiply-add read it from memory */
             const V x = v_splat(a);
             RF_UNROLL for (int q = 0; q < pn; ++q)
-                RF_UNROLL for (int v = 0; v < nv; ++v)
-                    acc[q * nv + v] = v_fma(x, v_load(w + q * panel + v * LANES), acc[q * nv + v]);
-        } else if (mr < nv) { /* fewer broadcasts than weights: keep the broadcasts (3x4: 12 + 3 + 1 registers) */
+                RF_UNROLL for (int v = 0; v < used; ++v)
+                    acc[q * used + v] = v_fma(x, v_load(w + q * panel + v * LANES), acc[q * used + v]);
+        } else if (mr < used) { /* fewer broadcasts than weights: keep the broadcasts (3x4: 12 + 3 + 1 registers) */
             V x[4];
             RF_UNROLL for (int r = 0; r < mr; ++r) x[r] = v_splat(a + r * row);
-            RF_UNROLL for (int v = 0; v < nv; ++v) {
+            RF_UNROLL for (int v = 0; v < used; ++v) {
                 V weight = v_load(w + v * LANES);
                 v_pin(weight);
-                RF_UNROLL for (int r = 0; r < mr; ++r) acc[r * nv + v] = v_fma(x[r], weight, acc[r * nv + v]);
+                RF_UNROLL for (int r = 0; r < mr; ++r) acc[r * used + v] = v_fma(x[r], weight, acc[r * used + v]);
             }
         } else { /* keep the weights, one broadcast at a time (4x3: 12 + 3 + 1) */
             V weight[4];
-            RF_UNROLL for (int v = 0; v < nv; ++v) {
+            RF_UNROLL for (int v = 0; v < used; ++v) {
                 weight[v] = v_load(w + v * LANES);
                 v_pin(weight[v]);
             }
             RF_UNROLL for (int r = 0; r < mr; ++r) {
                 const V x = v_splat(a + r * row);
-                RF_UNROLL for (int v = 0; v < nv; ++v) acc[r * nv + v] = v_fma(x, weight[v], acc[r * nv + v]);
+                RF_UNROLL for (int v = 0; v < used; ++v) acc[r * used + v] = v_fma(x, weight[v], acc[r * used + v]);
             }
         }
     }
     if (!direct) {
-        RF_UNROLL for (int i = 0; i < mr * wide; ++i) t->acc[i] = acc[i];
+        RF_UNROLL for (int i = 0; i < mr * wide; ++i) t->acc[i / used * nv + i % used] = acc[i];
         return;
     }
     if (t->bias) {
@@ -80,8 +81,8 @@ RF_INLINE void tile_product(const int mr, const int pn, const int nv, const int 
         RF_UNROLL for (int v = 0; v < wide; ++v) v_store(t->c + r * t->ldc + v * LANES, acc[r * wide + v]);
 }
 
-/* Tile shapes of one nv: 1 .. MR rows of one panel; and one row of 1 .. PN panels, which gives a single row enough independent
- * accumulators. RF_UPTO_n(X, ...) is X(1, ...) .. X(n, ...), n a literal of the ISA header. */
+/* Tile shapes of one nv: 1 .. MR rows of one panel; one row of 1 .. PN panels, which gives a single row enough independent
+ * accumulators; and, with one gate, 1 .. MR rows of one vector, where a last panel is half padding or more. RF_UPTO_n(X, ...) is X(1, ...) .. X(n, ...), n a literal of the ISA header. */
 #define RF_UPTO_1(X, ...) X(1, __VA_ARGS__)
 #define RF_UPTO_2(X, ...) RF_UPTO_1(X, __VA_ARGS__) X(2, __VA_ARGS__)
 #define RF_UPTO_3(X, ...) RF_UPTO_2(X, __VA_ARGS__) X(3, __VA_ARGS__)
@@ -95,26 +96,35 @@ RF_INLINE void tile_product(const int mr, const int pn, const int nv, const int 
 typedef void (*tile_fn)(const rf_product *, const tile_args *);
 typedef struct tile_shapes {
     int nv, mr, pn;
-    const tile_fn *rows, *wide;   /* rows[r - 1]: r rows of a panel; wide[n - 1]: one row of n panels */
+    const tile_fn *rows, *wide;   /* rows[r - 1]: r rows of a panel; wide[n - 1]: one row of n panels; */
+    const tile_fn *half;          /* half[r - 1]: r rows of a panel's first vector; NULL if they are gates */
 } tile_shapes;
 
-#define RF_TILE_FN(NAME, ROWS, PANELS, NV, PACKED_A)                                                             \
-    static void NAME(const rf_product *p, const tile_args *t) { tile_product(ROWS, PANELS, NV, PACKED_A, p, t); }
-#define RF_ROW_TILE(R, NAME, NV, PACKED_A) RF_TILE_FN(NAME##_##R##x1, R, 1, NV, PACKED_A)
-#define RF_WIDE_TILE(N, NAME, NV, PACKED_A) RF_TILE_FN(NAME##_wide_##N, 1, N, NV, PACKED_A)
+#define RF_TILE_FN(NAME, ROWS, PANELS, NV, USED, PACKED_A)                                                       \
+    static void NAME(const rf_product *p, const tile_args *t) { tile_product(ROWS, PANELS, NV, USED, PACKED_A, p, t); }
+#define RF_ROW_TILE(R, NAME, NV, PACKED_A) RF_TILE_FN(NAME##_##R##x1, R, 1, NV, NV, PACKED_A)
+#define RF_WIDE_TILE(N, NAME, NV, PACKED_A) RF_TILE_FN(NAME##_wide_##N, 1, N, NV, NV, PACKED_A)
+#define RF_HALF_TILE(R, NAME, PACKED_A) RF_TILE_FN(NAME##_half_##R, R, 1, 2, 1, PACKED_A)
 #define RF_ROW_TILE_NAME(R, NAME) NAME##_##R##x1,
 #define RF_WIDE_TILE_NAME(N, NAME) NAME##_wide_##N,
-#define RF_SHAPES(NAME, MR, PN, NV, PACKED_A)                                                                    \
+#define RF_HALF_TILE_NAME(R, NAME) NAME##_half_##R,
+#define RF_HALVES(NAME, MR, PACKED_A)                                                                            \
+    RF_UPTO(MR)(RF_HALF_TILE, NAME, PACKED_A)                                                                    \
+    static const tile_fn NAME##_half[] = {RF_UPTO(MR)(RF_HALF_TILE_NAME, NAME)};
+#define RF_SHAPES(NAME, MR, PN, NV, PACKED_A, HALF)                                                              \
     RF_UPTO(MR)(RF_ROW_TILE, NAME, NV, PACKED_A)                                                                 \
     RF_UPTO(PN)(RF_WIDE_TILE, NAME, NV, PACKED_A)                                                                \
     static const tile_fn NAME##_rows[] = {RF_UPTO(MR)(RF_ROW_TILE_NAME, NAME)};                                  \
     static const tile_fn NAME##_wide[] = {RF_UPTO(PN)(RF_WIDE_TILE_NAME, NAME)};                                 \
-    static const tile_shapes NAME = {NV, MR, PN, NAME##_rows, NAME##_wide};
+    static const tile_shapes NAME = {NV, MR, PN, NAME##_rows, NAME##_wide, HALF};
 
-RF_SHAPES(tiles_4, MR4, PN4, 4, 0)
-RF_SHAPES(tiles_3, MR3, PN3, 3, 0)
-RF_SHAPES(tiles_2, MR2, PN2, 2, 0)
-RF_SHAPES(tiles_2_packed, MR2, 1, 2, 1)
+RF_SHAPES(tiles_4, MR4, PN4, 4, 0, NULL)
+RF_SHAPES(tiles_3, MR3, PN3, 3, 0, NULL)
+RF_HALVES(tiles_2, MR2, 0)
+RF_SHAPES(tiles_2, MR2, PN2, 2, 0, tiles_2_half)
+static const tile_shapes tiles_2_gates = {2, MR2, PN2, tiles_2_rows, tiles_2_wide, NULL}; /* two gates, not 2 LANES units */
+RF_HALVES(tiles_2_packed, MR2, 1)
+RF_SHAPES(tiles_2_packed, MR2, 1, 2, 1, tiles_2_packed_half)
 
 /* What happens to a tile's accumulators: rows m .. m+rows, panels q .. q+panels. */
 typedef void (*tile_hook)(const void *args, ptrdiff_t m, int rows, ptrdiff_t q, int panels, V *acc);
@@ -142,6 +152,7 @@ static void sweep(const rf_product *p, const tile_shapes *shapes, tile_hook begi
             const int panels = rows > 1 ? 1 : left < shapes->pn ? (int)left : shapes->pn;
             const ptrdiff_t q = p->descending ? p->panel0 + left - panels : p->panel1 - left, unit = q * vectors;
             const int direct = plain && unit + panels * vectors <= p->cols;
+            const int half = shapes->half && panels == 1 && p->cols - unit <= LANES; /* padding is not multiplied */
             const T *w = (const T *)p->w + q * p->k_panel * vectors;
             rf_product part = *p;
             ptrdiff_t k = 0;
@@ -162,7 +173,7 @@ static void sweep(const rf_product *p, const tile_shapes *shapes, tile_hook begi
                         t.ldc = plain->ldc;
                         if (plain->start == RF_START_BIAS && k + part.k == p->k) t.bias = (const T *)plain->bias + unit;
                     }
-                    (rows == 1 ? shapes->wide[panels - 1] : shapes->rows[n - 1])(&part, &t);
+                    (half ? shapes->half[n - 1] : rows == 1 ? shapes->wide[panels - 1] : shapes->rows[n - 1])(&part, &t);
                     r += n;
                 }
                 k += part.k;
@@ -195,5 +206,6 @@ RF_INLINE void put(T *p, V v, const span s) { if (s.full) v_store(p, v); else v_
     RF_HOOK(NAME##_finish, rf_step, GATES)                                                                       \
     static void NAME(const rf_step *s)                                                                           \
     {                                                                                                            \
-        sweep(&s->p, (GATES) == 4 ? &tiles_4 : (GATES) == 3 ? &tiles_3 : &tiles_2, NULL, NAME##_finish, s, NULL); \
+        const tile_shapes *shapes[] = {&tiles_2, &tiles_2_gates, &tiles_3, &tiles_4};                            \
+        sweep(&s->p, shapes[(GATES) - 1], NULL, NAME##_finish, s, NULL);                                         \
     }

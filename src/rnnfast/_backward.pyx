@@ -124,10 +124,13 @@ cdef void weight_gradients(Job *j, int p, int count, Py_ssize_t s0, Py_ssize_t s
     cdef char *pack_left = j.pack + thread * j.pack_bytes
     cdef const void *left[GRADIENT_ROWS]
     cdef const void *right[2][GRADIENT_ROWS]
+    cdef char *d_bias = NULL
     cdef rf_gemm g
     cdef int c, panel, packed
     if m0 >= m1:
         return
+    if j.d_bias[w.to] != NULL:
+        d_bias = j.d_bias[w.to] + (w.gate * j.hidden + m0) * j.size
     for c in range(count):
         N[c] = j.inputs if w[c].source == RF_SRC_X else j.hidden
     pack_right[0] = pack_left + M_BLOCKS * k.mr * GRADIENT_ROWS * j.size
@@ -145,11 +148,11 @@ cdef void weight_gradients(Job *j, int p, int count, Py_ssize_t s0, Py_ssize_t s
                 right[c][n] = source_row(j, w[c].source, s, row)
             n, row = n + 1, row + 1
         if n == 0:
-            return
+            break
         for c in range(count):
             k.pack_rows(pack_right[c], right[c], 0, n, n, N[c], 1 if N[c] == 1 else k.width)
-            if j.d_bias[w[c].to] != NULL:
-                k.column_sum(j.d_bias[w[c].to] + (w.gate * j.hidden + m0) * j.size, left, n, m1 - m0)
+        if d_bias != NULL:
+            k.column_sum(d_bias, left, n, m1 - m0)
         g.p.k, g.p.k_panel, g.p.lda = n, n, n
         m = m0
         while m < m1:
@@ -171,6 +174,8 @@ cdef void weight_gradients(Job *j, int p, int count, Py_ssize_t s0, Py_ssize_t s
                 left[i] = <const char *>left[i] + rows * j.size
             m += rows
         g.start = RF_START_C
+    if count == 2 and d_bias != NULL:  # the same sum
+        memcpy(j.d_bias[w[1].to] + (w.gate * j.hidden + m0) * j.size, d_bias, (m1 - m0) * j.size)
 
 
 cdef void input_gradient(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int threads) noexcept nogil:

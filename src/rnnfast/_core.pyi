@@ -58,11 +58,11 @@ class Weights:
         self,
         cell: str,
         isa: int,
-        w_ih: Array,
-        w_hh: Array,
-        b_ih: Array | None,
-        b_hh: Array | None,
         trainable: bool,
         threads: int,
+        w_ih: Array,
+        w_hh: Array,
+        b_ih: Array | None = None,
+        b_hh: Array | None = None,
     ) -> None: ...
     def __reduce__(self) -> Any: ...

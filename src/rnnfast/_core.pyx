@@ -194,10 +194,10 @@ cdef const void **list_rows(const void **rows, const rf_cell *cell, cnp.ndarray 
 
 @cython.final
 cdef class Weights:
-    """Weights(cell, isa, w_ih, w_hh, b_ih, b_hh, trainable, threads): C-contiguous arrays of one float dtype, checked by the
+    """Weights(cell, isa, trainable, threads, w_ih, w_hh, b_ih, b_hh): C-contiguous arrays of one float dtype, checked by the
     caller."""
 
-    def __cinit__(self, str cell, int isa, cnp.ndarray w_ih, cnp.ndarray w_hh, b_ih, b_hh, bint trainable, int threads):
+    def __cinit__(self, str cell, int isa, bint trainable, int threads, cnp.ndarray w_ih, cnp.ndarray w_hh, b_ih=None, b_hh=None):
         cdef const rf_kernels *k = rf_isa_kernels(isa, cnp.PyArray_ITEMSIZE(w_ih))
         cdef Py_ssize_t size = k.itemsize, H = cnp.PyArray_DIM(w_hh, 1), I = cnp.PyArray_DIM(w_ih, 1), G
         cdef size_t bias_x, bias_h

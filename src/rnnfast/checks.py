@@ -36,6 +36,8 @@ def wrong_type(name: str, expected: str, got: object) -> TypeError:
 # ---- arrays ---------------------------------------------------------------------------------------------------------------
 def float_array(name: str, value: Any) -> Array:
     """np.asarray without a change of dtype: float32 or float64, native byte order; no masked array, no np.matrix."""
+    if type(value) is np.ndarray and value.dtype in FLOATS:
+        return value
     parts = value if isinstance(value, (list, tuple)) else (value,)
     if any(isinstance(part, np.ma.MaskedArray) for part in parts):
         raise TypeError(f"{name}: expected a plain array, got a masked array; fill it first, e.g. {name}.filled(0)")
@@ -80,9 +82,11 @@ def gradient_of_y(dy: Any, shape: tuple[int, ...], dtype: FloatDType) -> Array |
 
 def rows_contiguous(array: Array) -> Array:
     """Itself if its last axis is contiguous and its strides are whole elements, as the kernels need; else a copy."""
-    size = array.itemsize
+    flags, size = array.flags, array.itemsize
+    if flags.c_contiguous and flags.aligned:
+        return array
     dense = array.strides[-1] == size or array.shape[-1] == 1
-    fits = array.flags.aligned and dense and all(step % size == 0 for step in array.strides)
+    fits = flags.aligned and dense and all(step % size == 0 for step in array.strides)
     return array if fits or array.size == 0 else array.copy(order="C")
 
 

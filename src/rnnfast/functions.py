@@ -43,7 +43,7 @@ def _run(
     )
     order = order_of(checks.lengths(lengths, T, B, unbatched=unbatched), T)
 
-    packed = Weights(cell.kernel(choice), current_isa(), w_ih, w_hh, b_ih, b_hh, record, get_num_threads())
+    packed = Weights(cell.kernel(choice), current_isa(), record, get_num_threads(), w_ih, w_hh, b_ih, b_hh)
     y = empty((T, B, hidden), x.dtype)
     state, tape = run_direction(
         packed, x, y, tuple(None if a is None else a.reshape(B, hidden) for a in start), order, reverse, record=record

@@ -70,7 +70,7 @@ class Layer(Stack[S]):
         self.rng = rng
         draw = checks.generator("rng", rng)
         bound = 1 / np.sqrt(self.hidden_size)
-        self._params = {name: draw.uniform(-bound, bound, shape).astype(self.dtype) for name, shape in self._shapes().items()}
+        self._params = {name: draw.uniform(-bound, bound, shape).astype(self.dtype) for name, shape in self._shapes.items()}
 
     @property
     def params(self) -> Mapping[str, Array]:
@@ -92,7 +92,7 @@ class Layer(Stack[S]):
         """
         if not isinstance(mapping, Mapping):
             raise checks.wrong_type("mapping", "a mapping of parameter names to arrays", mapping)
-        shapes = self._shapes()
+        shapes = self._shapes
         for problem, names in (("missing", shapes.keys() - mapping.keys()), ("unknown", mapping.keys() - shapes.keys())):
             if names:
                 listed = ", ".join(sorted(map(str, names)))
@@ -169,7 +169,8 @@ class Layer(Stack[S]):
         TypeError, ValueError, MemoryError
         """
         inputs = self._check(x, state, lengths)
-        draw = checks.generator("rng", rng)
+        drops = self.dropout > 0 and self.num_layers > 1  # a generator of its own is a quarter of a short call
+        draw = checks.generator("rng", rng) if drops or rng is not None else None
         every = None if checkpoint_every is None else checks.positive("checkpoint_every", checkpoint_every)
         weights = self._pack(self._params, current_isa(), trainable=True)
         recorded: list[Recorded] = []

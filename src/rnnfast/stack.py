@@ -3,7 +3,8 @@ pass through stacked and bidirectional layers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, Generic, NamedTuple, TypeAlias
 
 import numpy as np
@@ -87,46 +88,34 @@ class Stack(Generic[S]):
             raise AttributeError(f"{name}: expected the value of the constructor, {getattr(self, name)!r}; make a new layer")
         super().__setattr__(name, value)
 
-    @property
+    @cached_property
     def _directions(self) -> int:
         return 2 if self.bidirectional else 1
 
     # ---- parameters ------------------------------------------------------------------------------------------------------
-    def _places(self) -> Iterator[tuple[int, int, str]]:
-        """(layer, direction, suffix of the parameter names), in the order of states."""
-        for layer in range(self.num_layers):
-            for direction in range(self._directions):
-                yield layer, direction, f"l{layer}" + ("_reverse" if direction else "")
+    @cached_property
+    def _names(self) -> list[tuple[str, ...]]:
+        """For each layer and direction, in the order of states: the names of w_ih, w_hh and, with biases, b_ih, b_hh."""
+        kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")[: 4 if self.bias else 2]
+        suffixes = [f"l{layer}{way}" for layer in range(self.num_layers) for way in ("", "_reverse")[: self._directions]]
+        return [tuple(f"{kind}_{suffix}" for kind in kinds) for suffix in suffixes]
 
+    @cached_property
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         """Name -> shape of every parameter, in PyTorch's order."""
-        rows = len(self.cell.gates) * self.hidden_size
+        D, rows = self._directions, len(self.cell.gates) * self.hidden_size
         shapes: dict[str, tuple[int, ...]] = {}
-        for layer, _, suffix in self._places():
-            shapes[f"weight_ih_{suffix}"] = (rows, self.hidden_size * self._directions if layer else self.input_size)
-            shapes[f"weight_hh_{suffix}"] = (rows, self.hidden_size)
-            if self.bias:
-                shapes[f"bias_ih_{suffix}"] = shapes[f"bias_hh_{suffix}"] = (rows,)
+        for place, names in enumerate(self._names):
+            inputs = self.hidden_size * D if place >= D else self.input_size
+            shapes.update(zip(names, ((rows, inputs), (rows, self.hidden_size), (rows,), (rows,)), strict=False))
         return shapes
 
     def _pack(self, params: dict[str, Array], isa: int, *, trainable: bool) -> list[Weights]:
         """One Weights a layer and direction."""
         kernel = self.cell.kernel(self._choice)
-        for name, shape in self._shapes().items():
+        for name, shape in self._shapes.items():
             checks.unchanged(name, params[name], shape, self.dtype)
-        return [
-            Weights(
-                kernel,
-                isa,
-                params[f"weight_ih_{suffix}"],
-                params[f"weight_hh_{suffix}"],
-                params.get(f"bias_ih_{suffix}"),
-                params.get(f"bias_hh_{suffix}"),
-                trainable,
-                get_num_threads(),
-            )
-            for _, _, suffix in self._places()
-        ]
+        return [Weights(kernel, isa, trainable, get_num_threads(), *[params[name] for name in names]) for names in self._names]
 
     # ---- shapes of a call ------------------------------------------------------------------------------------------------
     def _state_shape(self, B: int, unbatched: bool) -> tuple[tuple[int, ...], str]:

@@ -123,12 +123,10 @@ class StackTape(Generic[S]):
             dy = total
             del tapes, tape
 
-        params = {}
+        params: dict[str, Any] = {}
         flat = [g for layer in prepared.gradients for g in layer]
-        for (_, _, suffix), g in zip(stack._places(), flat, strict=True):
-            params[f"weight_ih_{suffix}"], params[f"weight_hh_{suffix}"] = g.w_ih, g.w_hh
-            if g.b_ih is not None and g.b_hh is not None:
-                params[f"bias_ih_{suffix}"], params[f"bias_hh_{suffix}"] = g.b_ih, g.b_hh
+        for names, g in zip(stack._names, flat, strict=True):
+            params.update(zip(names, (g.w_ih, g.w_hh, g.b_ih, g.b_hh), strict=False))
         if self._inputs.unbatched:
             dy, initial = None if dy is None else dy[:, 0], tuple(a[:, 0] for a in initial)
         elif dy is not None and stack.batch_first:
