@@ -103,36 +103,47 @@ cdef const char *source_row(Job *j, int source, Py_ssize_t s, Py_ssize_t row) no
 
 
 cdef int same_left(const rf_cell *cell, int p) noexcept nogil:
-    """How many products from p on have the same left factor, the same slots for the same gates: 1 or 2."""
+    """How many products from p on begin with the same left factor, the same slots for the same gates: 1 or 2."""
     cdef const rf_weight_product *a = &cell.product[p]
     cdef const rf_weight_product *b = a + 1
-    return 2 if p + 1 < cell.products and a.slot == b.slot and a.gate == b.gate and a.gates == b.gates else 1
+    return 2 if p + 1 < cell.products and a.slot == b.slot and a.gate == b.gate else 1
+
+
+cdef Py_ssize_t fair_cut(Py_ssize_t both, Py_ssize_t all, Py_ssize_t dense, Py_ssize_t thin, int unit, int thread, int threads) noexcept nogil:
+    """Where a thread's rows begin, of `all` rows that cost `dense` each in the first `both` and `thin` after; a multiple of unit."""
+    cdef Py_ssize_t done = (both * dense + (all - both) * thin) * thread // threads
+    cdef Py_ssize_t row = done // dense if done < both * dense else both + (done - both * dense) // thin
+    return all if thread == threads else row // unit * unit
 
 
 cdef void weight_gradients(Job *j, int p, int count, Py_ssize_t s0, Py_ssize_t s1, int thread, int threads) noexcept nogil:
-    """d_weight, d_bias of products p .. p+count, which share their left factor: this thread's columns of slots^T source, one
+    """d_weight, d_bias of products p .. p+count, whose left factors begin alike: this thread's columns of slots^T source, one
     running sum from step s1-1 down to s0. The last steps come first and set d_weight, the others add to it. With one column,
     rows and columns of the product change places: else nearly a whole panel were padding."""
     cdef Order *o = &j.order
     cdef const rf_kernels *k = j.kernels
     cdef const rf_weight_product *w = &j.cell.product[p]
-    cdef Py_ssize_t M = w.gates * j.hidden, tiles = (M + k.mr - 1) // k.mr
-    cdef Py_ssize_t m0 = min(tiles * thread // threads * k.mr, M), m1 = min(tiles * (thread + 1) // threads * k.mr, M)
-    cdef Py_ssize_t s = s1 - 1, row = 0, m, i, n, rows
+    cdef Py_ssize_t s = s1 - 1, row = 0, m, m0, m1, i, n, rows, both, columns = 0
     cdef Py_ssize_t N[2]
+    cdef Py_ssize_t end[2]
     cdef char *pack_right[2]
     cdef char *pack_left = j.pack + thread * j.pack_bytes
     cdef const void *left[GRADIENT_ROWS]
     cdef const void *right[2][GRADIENT_ROWS]
-    cdef char *d_bias = NULL
+    cdef char *d_bias[2]
     cdef rf_gemm g
-    cdef int c, panel, packed
-    if m0 >= m1:
-        return
-    if j.d_bias[w.to] != NULL:
-        d_bias = j.d_bias[w.to] + (w.gate * j.hidden + m0) * j.size
+    cdef int c, panel, packed, longer = 1 if count == 2 and w[1].gates > w[0].gates else 0
     for c in range(count):
         N[c] = j.inputs if w[c].source == RF_SRC_X else j.hidden
+        columns += N[c]
+    both = min(w[0].gates, w[count - 1].gates) * j.hidden
+    m0 = fair_cut(both, w[longer].gates * j.hidden, columns, N[longer], k.mr, thread, threads)
+    m1 = fair_cut(both, w[longer].gates * j.hidden, columns, N[longer], k.mr, thread + 1, threads)
+    if m0 >= m1:
+        return
+    for c in range(count):
+        end[c] = min(w[c].gates * j.hidden, m1)
+        d_bias[c] = j.d_bias[w[c].to] + (w.gate * j.hidden + m0) * j.size if j.d_bias[0] != NULL else NULL
     pack_right[0] = pack_left + M_BLOCKS * k.mr * GRADIENT_ROWS * j.size
     pack_right[1] = pack_right[0] + (N[0] + k.width - 1) // k.width * k.width * GRADIENT_ROWS * j.size
     g.p.panel0, g.p.descending = 0, 0
@@ -151,22 +162,24 @@ cdef void weight_gradients(Job *j, int p, int count, Py_ssize_t s0, Py_ssize_t s
             break
         for c in range(count):
             k.pack_rows(pack_right[c], right[c], 0, n, n, N[c], 1 if N[c] == 1 else k.width)
-        if d_bias != NULL:
-            k.column_sum(d_bias, left, n, m1 - m0)
+        if d_bias[0] != NULL:
+            k.column_sum(d_bias[longer], left, n, m1 - m0)
         g.p.k, g.p.k_panel, g.p.lda = n, n, n
         m = m0
         while m < m1:
             rows, packed = min(M_BLOCKS * k.mr, m1 - m), 0
             for c in range(count):
+                if m >= end[c]:
+                    continue
                 panel = k.width if N[c] == 1 else k.mr
                 if packed != panel:
                     k.pack_rows(pack_left, left, 0, n, n, rows, panel)
                     packed = panel
                 g.p.packed_a = N[c] > 1
                 if N[c] == 1:
-                    g.p.a, g.p.w, g.p.rows, g.p.cols = pack_right[c], pack_left, 1, rows
+                    g.p.a, g.p.w, g.p.rows, g.p.cols = pack_right[c], pack_left, 1, min(rows, end[c] - m)
                 else:
-                    g.p.a, g.p.w, g.p.rows, g.p.cols = pack_left, pack_right[c], rows, N[c]
+                    g.p.a, g.p.w, g.p.rows, g.p.cols = pack_left, pack_right[c], min(rows, end[c] - m), N[c]
                 g.p.panel1 = panels(k, g.p.cols, 1)
                 g.c, g.ldc = j.d_weight[w[c].to] + (w.gate * j.hidden + m) * N[c] * j.size, N[c]
                 k.gemm(&g)
@@ -174,8 +187,8 @@ cdef void weight_gradients(Job *j, int p, int count, Py_ssize_t s0, Py_ssize_t s
                 left[i] = <const char *>left[i] + rows * j.size
             m += rows
         g.start = RF_START_C
-    if count == 2 and d_bias != NULL:  # the same sum
-        memcpy(j.d_bias[w[1].to] + (w.gate * j.hidden + m0) * j.size, d_bias, (m1 - m0) * j.size)
+    if count == 2 and d_bias[0] != NULL and end[1 - longer] > m0:  # the same sums
+        memcpy(d_bias[1 - longer], d_bias[longer], (end[1 - longer] - m0) * j.size)
 
 
 cdef void input_gradient(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int threads) noexcept nogil:
