@@ -86,10 +86,12 @@ class Results:
 
     def add(self, entry: Entry, times: list[Time]) -> None:
         figures = {t.contender: t.figures() for t in times}
+        self.rows = [row for row in self.rows if row[:3] != entry[:3]]  # a race with other peers gives way
         self.rows.append(Row(entry.section, entry.threads, entry.task, figures))
 
     def has(self, entry: Entry) -> bool:
-        return any((row.section, row.threads, row.task) == entry[:3] for row in self.rows)
+        """Whether this race was run with all its contenders."""
+        return any(row[:3] == entry[:3] and row.times.keys() >= set(entry.names) for row in self.rows)
 
     def of(self, section: str, **wanted: Any) -> list[Row]:
         """Rows of a section, with these values of row.threads or row.task's fields."""

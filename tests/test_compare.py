@@ -13,7 +13,7 @@ from results import Results, Row, geomean
 from rnnfast import _core
 from rnnfast.cells import CELLS
 from rnnfast.proof.contenders import Task
-from rnnfast.proof.race import Race
+from rnnfast.proof.race import Race, Time
 from rnnfast.shapes import BY_NAME, SHAPES, Shape
 from sections import SECTIONS, entries
 
@@ -200,6 +200,15 @@ def test_a_short_run(tmp_path, capsys, monkeypatch):
     assert {(r.section, r.task.cell) for r in results.rows} == {(s, c) for s in ("forward", "training") for c in CELLS}
     assert results.head["limits"]["1"]["fma"]["float32"] > 0
     assert (tmp_path / "compare.md").read_text().startswith("# Benchmarks")
+
+
+def test_a_race_with_fewer_peers_does_not_count_and_gives_way():
+    results = Results({}, [])
+    few, all_of_them = (next(entries(["forward"], [1], peers, None, list(CELLS))) for peers in ([], ["torch"]))
+    results.add(few, [Time(few.task, "rnnfast", 1.0)])
+    assert results.has(few) and not results.has(all_of_them)
+    results.add(all_of_them, [Time(few.task, name, 2.0) for name in all_of_them.names])
+    assert results.has(few) and results.has(all_of_them) and [row.own for row in results.rows] == [2.0]
 
 
 def test_bad_options(capsys):
