@@ -20,12 +20,14 @@ cnp.import_array()
 # some 0.1 ms takes only threads that are awake (csrc/team.c): waking one takes 50 us. Steps are split by rows where
 # each thread has ROWS_ENOUGH of them, so that it reuses every weight it loads; else by units, if each thread's share of a
 # phase is worth many times a barrier (0.1 us); else by rows again, as far as there are any. Of a ragged batch the mean number
-# at work counts, and more are enough: shares of rows that are fair at every step are not fair to the tiles.
+# at work counts, and more are enough, since rows end; but a phase must be worth more, since rows need no other thread's h
+# (between the caches of two cores the h of 16 rows takes a microsecond).
 cdef double flops_per_thread = 2.5e5
 cdef double flops_per_phase = 2e4
 cdef enum:
     ROWS_ENOUGH = 4
     RAGGED_ENOUGH = 16
+    RAGGED_PHASES = 25      # times flops_per_phase
     BRIEF = 64              # times flops_per_thread
 
 
@@ -107,7 +109,10 @@ cdef int share_out(Job *j, int threads, int passes, Py_ssize_t *cut) noexcept no
     cdef double rows = <double>total / max(o.S, 1), phase = 2.0 * rows * j.cell.gates * j.hidden * j.hidden / j.cell.phases
     cdef int i
     threads = <int>min(<double>threads, max(flops / flops_per_thread, 1.0))
-    j.by_units = rows < (RAGGED_ENOUGH if o.ragged else ROWS_ENOUGH) * threads and phase / threads >= flops_per_phase
+    if o.ragged:
+        j.by_units = rows < RAGGED_ENOUGH * threads and phase / threads >= RAGGED_PHASES * flops_per_phase
+    else:
+        j.by_units = rows < ROWS_ENOUGH * threads and phase / threads >= flops_per_phase
     if not j.by_units:
         threads = <int>min(<Py_ssize_t>threads, max(o.B, 1))
     threads = team_acquire(threads, flops < BRIEF * flops_per_thread)
