@@ -1,0 +1,128 @@
+"""Additive attention (Bahdanau, Cho and Bengio 2015), for one query a sample or for all steps of a decoder at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rnnfast import checks
+from rnnfast._types import Array
+from rnnfast.nn.layers import last_axis, uniform
+
+
+@dataclass(frozen=True)
+class AttentionGradients:
+    """Of sum(dcontext * context): of the query, of the keys, and of the parameters by name."""
+
+    query: Array
+    keys: Array
+    params: dict[str, Array]
+
+
+class AdditiveAttention:
+    """``score = v . tanh(W_query q + W_keys k)``, weights = softmax of the scores over the keys, context = their weighted sum.
+
+    Parameters
+    ----------
+    query_size, key_size, hidden_size : int
+        Q, K and A below.
+    dtype, rng
+        As of `Dense`.
+
+    Attributes
+    ----------
+    params : dict
+        ``query`` (A, Q), ``keys`` (A, K), ``score`` (A,).
+    """
+
+    def __init__(self, query_size: int, key_size: int, hidden_size: int, *, dtype: Any = np.float32, rng: Any = None) -> None:
+        self.query_size = checks.positive("query_size", query_size)
+        self.key_size = checks.positive("key_size", key_size)
+        self.hidden_size = checks.positive("hidden_size", hidden_size)
+        rng = checks.generator("rng", rng)
+        self.params = {
+            "query": uniform(rng, query_size, (hidden_size, query_size), dtype),
+            "keys": uniform(rng, key_size, (hidden_size, key_size), dtype),
+            "score": uniform(rng, hidden_size, (hidden_size,), dtype),
+        }
+
+    def __call__(self, query: Any, keys: Any, *, lengths: Any = None) -> tuple[Array, Array]:
+        """
+        Parameters
+        ----------
+        query : (S, B, Q) or (B, Q) array_like
+            Of every step of a decoder, or of one.
+        keys : (T, B, K) array_like
+            Say, y of an encoder; they are also what is summed.
+        lengths : (B,) array_like of int, optional
+            Keys from there on get no weight; at least 1.
+
+        Returns
+        -------
+        context : (S, B, K) or (B, K) ndarray
+        weights : (S, T, B) or (T, B) ndarray
+        """
+        context, weights, _ = self.record(query, keys, lengths=lengths)
+        return context, weights
+
+    def record(self, query: Any, keys: Any, *, lengths: Any = None) -> tuple[Array, Array, AttentionTape]:
+        """As a call, with the tape: ``tape.backward(dcontext)`` gives `AttentionGradients`."""
+        dtype = self.params["query"].dtype
+        q, k = last_axis("query", query, self.query_size, dtype), last_axis("keys", keys, self.key_size, dtype)
+        if k.ndim != 3 or q.ndim not in (2, 3) or q.shape[-2] != k.shape[1]:
+            raise ValueError(
+                f"query, keys: expected shapes (S, B, {self.query_size}) or (B, {self.query_size}), and "
+                f"(T, B, {self.key_size}), got {q.shape} and {k.shape}"
+            )
+        one, q = q.ndim == 2, q[None] if q.ndim == 2 else q
+        T, B, _ = k.shape
+        steps = checks.lengths(lengths, T, B, unbatched=False)
+        if T == 0 or (steps is not None and B and steps.min() == 0):
+            raise ValueError("keys: expected at least one for each sample, got none")
+        w_query, w_keys, score = (self.params[name].copy() for name in ("query", "keys", "score"))
+        hidden = np.tanh((q @ w_query.T)[:, None] + k @ w_keys.T)  # (S, T, B, A)
+        scores = hidden @ score
+        if steps is not None:
+            scores[:, np.arange(T)[:, None] >= steps] = -np.inf
+        weights = np.exp(scores - scores.max(axis=1, keepdims=True))
+        weights /= weights.sum(axis=1, keepdims=True)
+        context = np.einsum("stb,tbk->sbk", weights, k, optimize=True)
+        tape = AttentionTape(one, q, k, w_query, w_keys, score, hidden, weights)
+        return (context[0], weights[0], tape) if one else (context, weights, tape)
+
+
+@dataclass(frozen=True)
+class AttentionTape:
+    """What backward reads; arrays as in `AdditiveAttention.record`."""
+
+    one: bool
+    query: Array
+    keys: Array
+    w_query: Array
+    w_keys: Array
+    score: Array
+    hidden: Array
+    weights: Array
+
+    def backward(self, dcontext: Any) -> AttentionGradients:
+        """dcontext: gradient of the context, of its shape."""
+        shape = (*self.query.shape[:2], self.keys.shape[2])
+        d = np.asarray(dcontext)
+        if d.shape != (shape[1:] if self.one else shape):
+            raise checks.wrong_shape("dcontext", shape[1:] if self.one else shape, "as context", d.shape)
+        d = d.reshape(shape)
+        d_weights = np.einsum("sbk,tbk->stb", d, self.keys, optimize=True)
+        d_scores = self.weights * (d_weights - (self.weights * d_weights).sum(axis=1, keepdims=True))
+        d_score = np.einsum("stb,stba->a", d_scores, self.hidden, optimize=True)
+        d_hidden = d_scores[..., None] * ((1 - self.hidden**2) * self.score)
+        d_query, d_keys = d_hidden.sum(axis=1), d_hidden.sum(axis=0)  # (S, B, A), (T, B, A)
+        params = {
+            "query": np.tensordot(d_query, self.query, ((0, 1), (0, 1))),
+            "keys": np.tensordot(d_keys, self.keys, ((0, 1), (0, 1))),
+            "score": d_score,
+        }
+        keys = np.einsum("stb,sbk->tbk", self.weights, d, optimize=True) + d_keys @ self.w_keys
+        query = d_query @ self.w_query
+        return AttentionGradients(query[0] if self.one else query, keys, params)

@@ -1,0 +1,295 @@
+"""The training loop: mini-batches, validation, early stopping, schedules, history, checkpoints and exact resume."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rnnfast import checks
+from rnnfast._types import Array
+from rnnfast.nn.layers import Module
+from rnnfast.nn.optimizers import Optimizer, clip_grad_norm
+from rnnfast.nn.schedules import Schedule
+from rnnfast.progress import progress
+
+Loss = Callable[[Array, Array], tuple[float, Array]]
+History = dict[str, list[float]]
+
+
+class Samples(NamedTuple):
+    """Inputs and targets with their sample axes; lengths (N,) or None."""
+
+    x: Array
+    y: Array
+    lengths: Array | None
+    axes: tuple[int, int]
+
+    @property
+    def number(self) -> int:
+        return int(self.x.shape[self.axes[0]])
+
+    def take(self, rows: Array) -> tuple[Array, Array, Array | None]:
+        """A batch, contiguous; a time-major one is cut to its longest sample."""
+        x, y = self.x.take(rows, self.axes[0]), self.y.take(rows, self.axes[1])
+        if self.lengths is None:
+            return x, y, None
+        lengths = self.lengths[rows]
+        longest = int(lengths.max())
+        if self.axes[0] == 1:
+            x = x[:longest]
+        if self.axes[1] == 1:
+            y = y[:longest]
+        return x, y, lengths
+
+    def batches(self, order: Array, size: int) -> Iterator[tuple[Array, Array, Array | None]]:
+        for start in range(0, len(order), size):
+            yield self.take(order[start : start + size])
+
+
+def samples(x: Any, y: Any, lengths: Any, axes: tuple[int, int], name: str) -> Samples:
+    x, y = np.asarray(x), np.asarray(y)
+    if x.ndim <= axes[0] or y.ndim <= axes[1] or x.shape[axes[0]] != y.shape[axes[1]]:
+        raise ValueError(
+            f"{name}: expected as many samples on axis {axes[0]} of x as on axis {axes[1]} of y, "
+            f"got shapes {x.shape} and {y.shape}; batch_axes says which axes count samples"
+        )
+    if not x.shape[axes[0]]:
+        raise ValueError(f"{name}: expected at least one sample, got none")
+    if lengths is not None:
+        lengths = checks.lengths(lengths, x.shape[1 - axes[0]], x.shape[axes[0]], unbatched=False)
+    return Samples(x, y, lengths, axes)
+
+
+def fit(
+    model: Module,
+    loss: Loss,
+    optimizer: Optimizer,
+    x: Any,
+    y: Any,
+    *,
+    lengths: Any = None,
+    batch_axes: tuple[int, int] = (1, 0),
+    epochs: int = 10,
+    batch_size: int = 32,
+    shuffle: bool = True,
+    validation: tuple[Any, ...] | None = None,
+    metrics: Mapping[str, Callable[[Array, Array], float]] | None = None,
+    clip_norm: float | None = None,
+    schedule: Schedule | None = None,
+    patience: int | None = None,
+    rng: Any = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    desc: str = "training",
+) -> History:
+    """Trains a model; its parameters are updated in place.
+
+    Parameters
+    ----------
+    model : Module
+        `Sequential`, or anything with `params`, a call and `record`.
+    loss : callable
+        ``value, gradient = loss(predictions, targets)``, as `mean_squared_error`.
+    optimizer : Optimizer
+        Of ``model.params``.
+    x, y : array_like
+        Inputs and targets of all samples.
+    lengths : (N,) array_like of int, optional
+        Steps of each sample; the model gets those of a batch.
+    batch_axes : pair of int
+        Which axis of x and of y counts samples. (1, 0): x (T, N, ...), y (N, ...). (1, 1): y (T, N, ...), a target a step.
+        (0, 0): x (N, ...), for a model with batch_first.
+    epochs : int
+        In all, those of a resumed checkpoint included.
+    batch_size : int
+    shuffle : bool
+        Draw a new order of the samples each epoch.
+    validation : (x, y) or (x, y, lengths), optional
+        Evaluated after each epoch.
+    metrics : dict of name to callable, optional
+        ``value = metric(predictions, targets)``, means over the validation batches (without validation: of the training
+        batches, as they come), weighed by samples.
+    clip_norm : float, optional
+        Largest common norm of the gradients of a step.
+    schedule : StepDecay, CosineDecay, ReduceOnPlateau or alike, optional
+    patience : int, optional
+        Early stopping: end when the validation loss (training loss without validation) has not fallen for more than so many
+        epochs; the parameters are then those of the best epoch, also where all epochs are done.
+    rng : int, numpy.random.Generator or None
+        Shuffles and draws dropout.
+    checkpoint : path, optional
+        An .npz file, written whole after each epoch. If it is there, training goes on from it, with the same numbers as if
+        it had never stopped. After Ctrl-C it holds the last full epoch.
+    desc : str
+        Text of the progress bar.
+
+    Returns
+    -------
+    history : dict of str to list of float
+        "loss", "lr", with validation "val_loss", and metrics, "val_" before their names where validated; one value an epoch.
+
+    Raises
+    ------
+    TypeError, ValueError
+    FloatingPointError
+        If the loss is not finite; the checkpoint then holds the epoch before.
+    """
+    epochs, batch_size = checks.positive("epochs", epochs), checks.positive("batch_size", batch_size)
+    data = samples(x, y, lengths, batch_axes, "x, y")
+    held = None
+    if validation is not None:
+        held_x, held_y, held_lengths = (*validation, None)[:3]
+        held = samples(held_x, held_y, held_lengths, batch_axes, "validation")
+    state = _State(model, optimizer, schedule, checks.generator("rng", rng))
+    file = None if checkpoint is None else Path(checkpoint)
+    if file is not None and file.exists():
+        state.load(file)
+    measures = metrics or {}
+    with progress(epochs * -(-data.number // batch_size), desc) as bar:
+        bar.update(state.epochs * -(-data.number // batch_size))
+        while state.epochs < epochs and not (patience is not None and state.waited > patience):
+            order = state.rng.permutation(data.number) if shuffle else np.arange(data.number)
+            total, sums = 0.0, dict.fromkeys(measures, 0.0)
+            for xb, yb, lb in data.batches(order, batch_size):
+                predicted, tape = model.record(xb, lengths=lb, rng=state.rng)
+                value, gradient = loss(predicted, yb)
+                if not np.isfinite(value):
+                    raise FloatingPointError(f"loss: expected a finite value, got {value} in epoch {state.epochs + 1}")
+                grads = tape.backward(gradient, need_x=False).params
+                if clip_norm is not None:
+                    clip_grad_norm(grads, clip_norm)
+                optimizer.step(grads)
+                size = yb.shape[batch_axes[1]]
+                total += value * size
+                if held is None:
+                    for name, metric in measures.items():
+                        sums[name] += metric(predicted, yb) * size
+                bar.update()
+            row = {"loss": total / data.number, "lr": optimizer.lr}
+            if held is None:
+                row.update((name, value / data.number) for name, value in sums.items())
+            else:
+                found = _evaluate(model, loss, held, measures, batch_size)
+                row.update((f"val_{name}", value) for name, value in found.items())
+            state.finish(row, row.get("val_loss", row["loss"]))
+            bar.note(", ".join(f"{name} {value:.4g}" for name, value in row.items() if name != "lr"))
+            if file is not None:
+                state.save(file)
+    if patience is not None:
+        state.restore_best()
+    return state.history
+
+
+def evaluate(
+    model: Module,
+    loss: Loss,
+    x: Any,
+    y: Any,
+    *,
+    lengths: Any = None,
+    batch_axes: tuple[int, int] = (1, 0),
+    metrics: Mapping[str, Callable[[Array, Array], float]] | None = None,
+    batch_size: int = 256,
+) -> dict[str, float]:
+    """The "loss" and metrics over all samples, without dropout; arguments as of `fit`."""
+    return _evaluate(model, loss, samples(x, y, lengths, batch_axes, "x, y"), metrics or {}, batch_size)
+
+
+def _evaluate(
+    model: Module, loss: Loss, data: Samples, metrics: Mapping[str, Callable[[Array, Array], float]], batch_size: int
+) -> dict[str, float]:
+    sums = dict.fromkeys(("loss", *metrics), 0.0)
+    for x, y, lengths in data.batches(np.arange(data.number), batch_size):
+        predicted, size = model(x, lengths=lengths), y.shape[data.axes[1]]
+        sums["loss"] += loss(predicted, y)[0] * size
+        for name, metric in metrics.items():
+            sums[name] += metric(predicted, y) * size
+    return {name: value / data.number for name, value in sums.items()}
+
+
+def predict(
+    model: Module, x: Any, *, lengths: Any = None, batch_axes: tuple[int, int] = (1, 0), batch_size: int = 256
+) -> Array:
+    """The model's output for all samples, batch by batch; batch_axes: of x and of the output."""
+    x = np.asarray(x)
+    steps = (
+        None
+        if lengths is None
+        else checks.lengths(lengths, x.shape[1 - batch_axes[0]], x.shape[batch_axes[0]], unbatched=False)
+    )
+    parts = []
+    for start in range(0, x.shape[batch_axes[0]], batch_size):
+        rows = np.arange(start, min(start + batch_size, x.shape[batch_axes[0]]))
+        parts.append(model(x.take(rows, batch_axes[0]), lengths=None if steps is None else steps[rows]))
+    return np.concatenate(parts, axis=batch_axes[1])
+
+
+class _State:
+    """All that changes from epoch to epoch, and its file."""
+
+    def __init__(self, model: Module, optimizer: Optimizer, schedule: Schedule | None, rng: np.random.Generator) -> None:
+        self.params, self.optimizer, self.schedule, self.rng = model.params, optimizer, schedule, rng
+        self.history: History = {}
+        self.epochs, self.waited, self.best = 0, 0, np.inf
+        self.first_lr = optimizer.lr
+        self.best_params: dict[str, Array] = {name: a.copy() for name, a in self.params.items()}
+
+    def finish(self, row: dict[str, float], value: float) -> None:
+        """An epoch is done; `value` is what shall fall."""
+        for name, number in row.items():
+            self.history.setdefault(name, []).append(float(number))
+        self.epochs += 1
+        self.waited += 1
+        if value < self.best:
+            self.best, self.waited = float(value), 0
+            for name, a in self.params.items():
+                self.best_params[name][...] = a
+        if self.schedule is not None:
+            self.optimizer.lr = self.first_lr * self.schedule(self.epochs, value)
+
+    def restore_best(self) -> None:
+        for name, a in self.params.items():
+            a[...] = self.best_params[name]
+
+    def _arrays(self) -> dict[str, Array]:
+        """The live arrays that a file holds, by name."""
+        groups = {"params": self.params, "best": self.best_params, "optimizer": self.optimizer.state}
+        return {f"{group}/{name}": a for group, arrays in groups.items() for name, a in arrays.items()}
+
+    def save(self, file: Path) -> None:
+        """All of it or nothing: a run that is killed leaves the file of the epoch before."""
+        numbers = {
+            "history": self.history,
+            "epochs": self.epochs,
+            "waited": self.waited,
+            "best": self.best,
+            "first_lr": self.first_lr,
+            "lr": self.optimizer.lr,
+            "steps": self.optimizer.steps,
+            "schedule": {} if self.schedule is None else vars(self.schedule),
+            "rng": self.rng.bit_generator.state,
+        }
+        part = file.with_name(file.name + ".part")
+        with open(part, "wb") as stream:
+            np.savez(stream, allow_pickle=False, numbers=np.array(json.dumps(numbers)), **self._arrays())
+        part.replace(file)
+
+    def load(self, file: Path) -> None:
+        with np.load(file) as stored:  # arrays only: NumPy reads no pickles unless asked
+            arrays = self._arrays()
+            kept = set(stored.files) - {"numbers"}
+            if kept != arrays.keys() or any(stored[name].shape != a.shape for name, a in arrays.items()):
+                raise ValueError(f"checkpoint: expected one of this model and optimizer, got another in {file}")
+            numbers = json.loads(stored["numbers"].item())
+            for name, a in arrays.items():
+                a[...] = stored[name]
+        self.history, self.epochs, self.waited = numbers["history"], numbers["epochs"], numbers["waited"]
+        self.best, self.first_lr = numbers["best"], numbers["first_lr"]
+        self.optimizer.lr, self.optimizer.steps = numbers["lr"], numbers["steps"]
+        if self.schedule is not None:
+            vars(self.schedule).update(numbers["schedule"])
+        self.rng.bit_generator.state = numbers["rng"]

@@ -1,0 +1,122 @@
+"""Losses, each with its gradient, and metrics.
+
+A loss takes predictions and targets and returns ``(value, gradient)``: the mean as a float and its gradient by the predictions.
+Sums are in float64. `mask` (True counts) or `ignore_index` leave elements out of the mean; their gradient is 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rnnfast import checks
+from rnnfast._types import Array
+
+
+def _pair(y: Any, target: Any, mask: Any) -> tuple[Array, Array, Array | None, int]:
+    """Predictions and targets of one shape, the mask broadcast to it, how many elements count (at least 1)."""
+    y = checks.float_array("y", y)
+    target = np.asarray(target)
+    if target.shape != y.shape:
+        raise checks.wrong_shape("target", y.shape, "as y", target.shape)
+    if mask is None:
+        return y, target.astype(y.dtype, copy=False), None, max(y.size, 1)
+    mask = np.asarray(mask, dtype=np.bool_)
+    if mask.shape != y.shape[: mask.ndim]:
+        raise checks.wrong_shape("mask", y.shape, "as y, or without its last axes", mask.shape)
+    mask = np.broadcast_to(mask.reshape(mask.shape + (1,) * (y.ndim - mask.ndim)), y.shape)
+    return y, target.astype(y.dtype, copy=False), mask, max(int(np.count_nonzero(mask)), 1)
+
+
+def _total(values: Array, mask: Array | None) -> float:
+    return float(values.sum(dtype=np.float64) if mask is None else values.sum(dtype=np.float64, where=mask))
+
+
+def _only(gradient: Array, mask: Array | None) -> Array:
+    if mask is not None:
+        gradient[~mask] = 0
+    return gradient
+
+
+def mean_squared_error(y: Any, target: Any, *, mask: Any = None) -> tuple[float, Array]:
+    """mean((y - target)^2), of one shape."""
+    y, target, mask, count = _pair(y, target, mask)
+    d = y - target
+    return _total(d * d, mask) / count, _only(d * y.dtype.type(2 / count), mask)
+
+
+def binary_cross_entropy(logits: Any, target: Any, *, mask: Any = None) -> tuple[float, Array]:
+    """mean(log(1 + exp(z)) - target z) of logits z, targets 0 to 1, of one shape: stable for any z.
+
+    ``log(1 + exp(z)) = max(z, 0) + log1p(exp(-|z|))``; the gradient is (sigmoid(z) - target) / count."""
+    z, target, mask, count = _pair(logits, target, mask)
+    small = np.exp(-np.abs(z))
+    value = np.maximum(z, 0) - target * z + np.log1p(small)
+    sigmoid = np.where(z >= 0, 1, small) / (1 + small)
+    return _total(value, mask) / count, _only((sigmoid - target) * z.dtype.type(1 / count), mask)
+
+
+def cross_entropy(logits: Any, target: Any, *, ignore_index: int | None = None, mask: Any = None) -> tuple[float, Array]:
+    """mean(-log softmax(logits)[target]) over the last axis.
+
+    Parameters
+    ----------
+    logits : (..., classes) array_like
+    target : (...) array_like of int
+        0 <= target < classes, or `ignore_index`.
+    ignore_index : int, optional
+        Places with this target do not count.
+    mask : (...) array_like of bool, optional
+        Places that count.
+
+    Returns
+    -------
+    value : float
+    gradient : (..., classes) ndarray
+        (softmax - one_hot) / count.
+    """
+    logits = checks.float_array("logits", logits)
+    target = np.asarray(target)
+    if logits.ndim == 0 or target.shape != logits.shape[:-1]:
+        raise checks.wrong_shape("target", logits.shape[:-1], "as logits without classes", target.shape)
+    if target.dtype.kind not in "iu":
+        raise TypeError(f"target: expected integers, got dtype {target.dtype}")
+    counts = np.ones(target.shape, np.bool_) if mask is None else np.asarray(mask, np.bool_)
+    if counts.shape != target.shape:
+        raise checks.wrong_shape("mask", target.shape, "as target", counts.shape)
+    if ignore_index is not None:
+        counts = counts & (target != ignore_index)
+    chosen = np.where(counts, target, 0).reshape(-1, 1)
+    if chosen.size and not 0 <= chosen.min() <= chosen.max() < logits.shape[-1]:
+        raise ValueError(f"target: expected 0 <= target < {logits.shape[-1]} (classes), got {chosen.min()} to {chosen.max()}")
+    rows = logits.reshape(-1, logits.shape[-1])
+    p = rows - rows.max(axis=1, keepdims=True)  # so that exp cannot overflow
+    value = -np.take_along_axis(p, chosen, axis=1)[:, 0]
+    np.exp(p, out=p)
+    sums = p.sum(axis=1, keepdims=True)
+    value += np.log(sums[:, 0])
+    count = max(int(np.count_nonzero(counts)), 1)
+    p /= sums
+    np.put_along_axis(p, chosen, np.take_along_axis(p, chosen, axis=1) - 1, axis=1)
+    p *= counts.reshape(-1, 1) * p.dtype.type(1 / count)
+    return float(value.sum(dtype=np.float64, where=counts.reshape(-1))) / count, p.reshape(logits.shape)
+
+
+def mean_absolute_error(y: Any, target: Any, *, mask: Any = None) -> float:
+    """mean(|y - target|), a metric."""
+    y, target, mask, count = _pair(y, target, mask)
+    return _total(np.abs(y - target), mask) / count
+
+
+def accuracy(logits: Any, target: Any, *, ignore_index: int | None = None) -> float:
+    """Share of right answers: of the largest logit of the last axis, or, for a target of the shape of logits, of their sign."""
+    logits, target = np.asarray(logits), np.asarray(target)
+    if target.shape == logits.shape:
+        right = (logits > 0) == (target > 0.5)
+    elif target.shape == logits.shape[:-1]:
+        right = logits.argmax(axis=-1) == target
+    else:
+        raise checks.wrong_shape("target", logits.shape[:-1], "as logits without classes, or as logits", target.shape)
+    counts = np.ones(target.shape, np.bool_) if ignore_index is None else target != ignore_index
+    return int(np.count_nonzero(right & counts)) / max(int(np.count_nonzero(counts)), 1)

@@ -1,0 +1,173 @@
+"""Optimizers: they update the arrays of `params` in place, from gradients by the same names.
+
+The parameters' values, moments and gradients stand one after the other in flat arrays, so that a step is a dozen NumPy calls
+whatever the number of parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from rnnfast import checks
+from rnnfast._types import Array
+
+
+def clip_grad_norm(grads: Mapping[str, Array], max_norm: float) -> float:
+    """Scales all gradients, in place, so that their common 2-norm is at most max_norm. Returns the norm before."""
+    norm = float(np.sqrt(sum(float(np.vdot(g, g)) for g in grads.values())))
+    if norm > max_norm:
+        for g in grads.values():
+            g *= max_norm / norm
+    return norm
+
+
+class Optimizer:
+    """What all optimizers share. `lr` may be changed at any time.
+
+    Attributes
+    ----------
+    lr : float
+    steps : int
+        Updates done.
+    state : dict of str to ndarray
+        Moments, flat; with `steps` all that an exact resume needs.
+    """
+
+    moments: tuple[str, ...] = ()  # names of the running means a subclass keeps
+
+    def __init__(self, params: Mapping[str, Array], lr: float) -> None:
+        if not params:
+            raise ValueError("params: expected at least one parameter, got none")
+        self.lr, self.steps, self._params = positive("lr", lr), 0, dict(params)
+        dtype = np.result_type(*params.values())
+        ends = np.cumsum([p.size for p in params.values()]).tolist()
+        self._slices = [slice(end - p.size, end) for end, p in zip(ends, params.values(), strict=True)]
+        self._gradient, self._work = np.empty(ends[-1], dtype), np.empty(ends[-1], dtype)
+        self.state = {name: np.zeros(ends[-1], dtype) for name in self.moments}
+
+    def step(self, grads: Mapping[str, Array]) -> None:
+        """One update; grads are not changed.
+
+        Raises
+        ------
+        ValueError
+            For a missing or unknown name, or a wrong shape; nothing is changed then.
+        """
+        if grads.keys() != self._params.keys():
+            names = ", ".join(sorted(grads.keys() ^ self._params.keys()))
+            raise ValueError(f"grads: expected the names of params, got a difference in {names}")
+        for (name, p), place in zip(self._params.items(), self._slices, strict=True):
+            if grads[name].shape != p.shape:
+                raise checks.wrong_shape(f"grads[{name!r}]", p.shape, "as the parameter", grads[name].shape)
+            self._gradient[place].reshape(p.shape)[...] = grads[name]
+        self.steps += 1
+        change = self._change(self._gradient, self._work)
+        for p, place in zip(self._params.values(), self._slices, strict=True):
+            p -= change[place].reshape(p.shape)
+
+    def _change(self, g: Array, work: Array) -> Array:
+        """What to subtract from the parameters; g and work may be overwritten, and be the result."""
+        raise NotImplementedError
+
+
+def positive(name: str, value: float, least: float = 0.0) -> float:
+    number = float(value)
+    if not least <= number < np.inf:
+        raise checks.wrong_value(name, f"a finite number >= {least:g}", value)
+    return number
+
+
+class SGD(Optimizer):
+    """``v = momentum v + g;  p -= lr v``, as in PyTorch."""
+
+    moments = ("velocity",)
+
+    def __init__(self, params: Mapping[str, Array], lr: float, *, momentum: float = 0.0) -> None:
+        super().__init__(params, lr)
+        self.momentum = positive("momentum", momentum)
+
+    def _change(self, g: Array, work: Array) -> Array:
+        velocity = self.state["velocity"]
+        velocity *= self.momentum
+        velocity += g
+        return np.multiply(velocity, self.lr, out=work)
+
+
+class RMSprop(Optimizer):
+    """``s = decay s + (1 - decay) g^2;  p -= lr g / (sqrt(s) + eps)``, as in PyTorch (its `alpha` is decay)."""
+
+    moments = ("square",)
+
+    def __init__(self, params: Mapping[str, Array], lr: float = 0.01, *, decay: float = 0.99, eps: float = 1e-8) -> None:
+        super().__init__(params, lr)
+        self.decay, self.eps = positive("decay", decay), positive("eps", eps)
+
+    def _change(self, g: Array, work: Array) -> Array:
+        square = self.state["square"]
+        square *= self.decay
+        np.multiply(g, g, out=work)
+        work *= 1 - self.decay
+        square += work
+        np.sqrt(square, out=work)
+        work += self.eps
+        np.divide(g, work, out=work)
+        work *= self.lr
+        return work
+
+
+class Adam(Optimizer):
+    """Adam (Kingma and Ba 2015): ``m`` and ``s`` running means of g and g^2, ``p -= lr m' / (sqrt(s') + eps)`` with
+    ``m' = m / (1 - beta1^t)``, ``s' = s / (1 - beta2^t)``."""
+
+    moments = ("mean", "square")
+
+    def __init__(
+        self,
+        params: Mapping[str, Array],
+        lr: float = 1e-3,
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+    ) -> None:
+        super().__init__(params, lr)
+        self.beta1, self.beta2, self.eps = positive("betas[0]", betas[0]), positive("betas[1]", betas[1]), positive("eps", eps)
+        if max(self.beta1, self.beta2) >= 1:
+            raise checks.wrong_value("betas", "two numbers below 1", betas)
+
+    def _change(self, g: Array, work: Array) -> Array:
+        mean, square = self.state["mean"], self.state["square"]
+        corrected = (1 - self.beta2**self.steps) ** 0.5
+        mean *= self.beta1
+        mean += np.multiply(g, 1 - self.beta1, out=work)
+        square *= self.beta2
+        np.multiply(g, g, out=work)
+        work *= 1 - self.beta2
+        square += work
+        np.sqrt(square, out=work)
+        work += self.eps * corrected
+        np.divide(mean, work, out=work)
+        work *= self.lr * corrected / (1 - self.beta1**self.steps)
+        return work
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019): first ``p -= lr weight_decay p``."""
+
+    def __init__(
+        self,
+        params: Mapping[str, Array],
+        lr: float = 1e-3,
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(params, lr, betas=betas, eps=eps)
+        self.weight_decay = positive("weight_decay", weight_decay)
+
+    def _change(self, g: Array, work: Array) -> Array:
+        for p in self._params.values():
+            p *= 1 - self.lr * self.weight_decay
+        return super()._change(g, work)
