@@ -82,7 +82,8 @@ RF_INLINE void tile_product(const int mr, const int pn, const int nv, const int 
 }
 
 /* Tile shapes of one nv: 1 .. MR rows of one panel; one row of 1 .. PN panels, which gives a single row enough independent
- * accumulators; and, with one gate, 1 .. MR rows of one vector, where a last panel is half padding or more. RF_UPTO_n(X, ...) is X(1, ...) .. X(n, ...), n a literal of the ISA header. */
+ * accumulators; and, with one gate, 1 .. MR rows of one vector, where a last panel is half padding or more.
+ * RF_UPTO_n(X, ...) is X(1, ...) .. X(n, ...), n a literal of the ISA header. */
 #define RF_UPTO_1(X, ...) X(1, __VA_ARGS__)
 #define RF_UPTO_2(X, ...) RF_UPTO_1(X, __VA_ARGS__) X(2, __VA_ARGS__)
 #define RF_UPTO_3(X, ...) RF_UPTO_2(X, __VA_ARGS__) X(3, __VA_ARGS__)

@@ -1,6 +1,6 @@
 """A character language model: recurrent layers between an embedding and a softmax, trained on English with NumPy alone.
 
-    python char_rnn.py                                        # Python's own help texts, about 2 minutes on 2 cores
+    python char_rnn.py                                        # Python's own help texts, about half a minute on 2 cores
     python char_rnn.py --preset rnn                           # three SimpleRNN layers of 128 instead of two GRU layers of 256
     python char_rnn.py --text book.txt --seconds 600 --save book.npz
     python char_rnn.py --load book.npz --steps 0 --prompt "Once upon" --temperature 0.6

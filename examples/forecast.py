@@ -8,11 +8,13 @@
 
 Three stacked LSTM layers of 50 with dropout 0.2 read the last 60 values, Dense gives the next. What they read are differences
 to the value one season (or --lag steps) before, scaled by what is known of the training part alone: what is left to learn is
-what the season does not tell. The last fifth, in order of time, is never learnt from.
+what the season does not tell. The last fifth, in order of time, is for the test alone; when to stop is decided on the fifth of
+the rest before it.
 """
 
 import common  # isort: skip
 import csv
+from itertools import pairwise
 
 import numpy as np
 
@@ -54,14 +56,17 @@ def column(file: str, name: str):
 
 
 def windows(series, n: int, lag: int, share: float = 0.2):
-    """Scaled windows of the differences at `lag` (0: of the values), for learning and for validation: (x (n, N, 1), y (N, 1))
-    twice, and the scaler. A window of validation may begin in the training part, its target never lies there."""
+    """Scaled windows of the differences at `lag` (0: of the values), in order of time, to learn, to decide when to stop (the
+    last fifth of what is known), and to test: (x (n, N, 1), y (N, 1)) each, and the scaler. A window may begin in the part
+    before, its target never lies there."""
     series = series[lag:] - series[:-lag] if lag else series
-    cut = len(series) - round(len(series) * share)
-    scale = nn.MinMaxScaler(series[:cut])
+    known, _ = nn.time_split(series, share)
+    learnt, _ = nn.time_split(known, share)
+    scale = nn.MinMaxScaler(learnt)
     X, y = nn.sliding_windows(scale(series).astype(np.float32), n)
     x, y = X.T[..., None], y[:, None]  # time-major
-    return (x[:, : cut - n], y[: cut - n]), (x[:, cut - n :], y[cut - n :]), scale
+    ends = (0, len(learnt) - n, len(known) - n, len(y))
+    return *((x[:, a:b], y[a:b]) for a, b in pairwise(ends)), scale
 
 
 def build(make, bidirectional: bool, hidden: int, layers: int, seed: int) -> nn.Sequential:
@@ -95,14 +100,14 @@ def noisy_sine(args) -> None:
     """Windows of 10 of a noisy sine: every kind of layer, one table."""
     rng = np.random.default_rng(args.seed)
     series = np.sin(np.arange(1500) / 5) + 0.1 * rng.standard_normal(1500)
-    training, validation, scale = windows(series, 10, 0)
+    training, validation, test, scale = windows(series, 10, 0)
     print("| layer | RMS error | parameters |\n| --- | --- | --- |")
     for name, (make, both) in VARIANTS.items():
         model = build(make, both, 32, 1, args.seed)
         learn(model, training, validation, 3 if args.quick else args.epochs, args, name)
-        error = rms(scale.inverse(nn.predict(model, validation[0])), scale.inverse(validation[1]))
+        error = rms(scale.inverse(nn.predict(model, test[0])), scale.inverse(test[1]))
         print(f"| {name} | {error:.3f} | {sum(a.size for a in model.params.values())} |")
-    truth = scale.inverse(validation[1])[:, 0]
+    truth = scale.inverse(test[1])[:, 0]
     print(f"| last value | {rms(truth[1:], truth[:-1]):.3f} | 0 |\n| the noise itself | 0.100 | |")
 
 
@@ -129,10 +134,10 @@ def main() -> None:
     if args.quick:
         series = series[:1500]
     lag = lag if args.lag is None else args.lag
-    training, validation, scale = windows(series, WINDOW, lag)
+    training, validation, test, scale = windows(series, WINDOW, lag)
     model = build(rnnfast.LSTM, False, HIDDEN, LAYERS, args.seed)
     history = learn(model, training, validation, 2 if args.quick else args.epochs, args)
-    truth, found = series[-len(validation[1]) :], scale.inverse(nn.predict(model, validation[0]))[:, 0]
+    truth, found = series[-len(test[1]) :], scale.inverse(nn.predict(model, test[0]))[:, 0]
     if lag:
         found += series[-len(truth) - lag : -lag]
     known = series[: len(series) - 1]

@@ -119,7 +119,7 @@ class Translator:
                 None, {f"{name}.{key}": grads[name][key] for name in self.parts for key in self.parts[name].params}
             )
 
-        return logits, nn.Tape(logits.shape, backward)
+        return logits, nn.Tape(logits, backward)
 
     def encode(self, texts):
         source, lengths = nn.pad_sequences([SOURCE.encode(text) for text in texts], value=SOURCE[PAD])

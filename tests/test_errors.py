@@ -406,3 +406,24 @@ def test_runtime():
             pass
     with pytest.raises(ValueError, match="^mode: expected one of 'stdout', 'dicts'"):
         rnnfast.show_config("json")
+
+
+@pytest.mark.parametrize("name", ["hidden_size", "input_size"])
+def test_sizes_cannot_be_forced(name):
+    """A layer whose sizes do not fit its weights would read or write past its arrays."""
+    net, x = rnnfast.LSTM(4, 8), np.ones((2, 3, 4), "f")
+    with pytest.raises(AttributeError, match=f"{name}: expected to stay"):
+        delattr(net, name)
+    net(x)
+    net.__dict__[name] = 2  # by force
+    x = x[..., : net.input_size]
+    for call in (net, net.record):
+        with pytest.raises(ValueError, match="do not fit its weights"):
+            call(x)
+
+
+def test_what_is_derived_is_not_pickled():
+    net = rnnfast.LSTM(4, 8)
+    net(np.ones((2, 3, 4), "f"))
+    for layer in (net, net.freeze()):
+        assert not {"_names", "_shapes", "_directions"} & layer.__getstate__().keys()

@@ -378,12 +378,100 @@ def test_fit_refuses(tmp_path):
         nn.fit(model, nn.mean_squared_error, adam, x, y, epochs=0)
     with pytest.raises(ValueError, match="lengths"):
         nn.fit(model, nn.mean_squared_error, adam, x, y, lengths=lengths + 7)
-    with pytest.raises(FloatingPointError, match="loss: expected a finite value, got nan in epoch 1"):
+    with pytest.raises(FloatingPointError, match="loss: expected finite values, got nan in epoch 1"):
         nn.fit(model, nn.mean_squared_error, adam, x * np.float32(np.nan), y)
     file = tmp_path / "other.npz"
     np.savez(file, numbers=np.array("{}"), w=np.zeros(3))
-    with pytest.raises(ValueError, match="checkpoint: expected one of this model"):
+    with pytest.raises(ValueError, match="checkpoint: expected one of this model, optimizer, schedule, data and batch_size"):
         nn.fit(model, nn.mean_squared_error, adam, x, y, checkpoint=file)
+
+
+def test_fit_refuses_what_would_go_wrong_in_silence(tmp_path):
+    (model, x, y, lengths), loss = problem(), nn.mean_squared_error
+    adam, file = nn.Adam(model.params), tmp_path / "run.npz"
+    with pytest.raises(ValueError, match="optimizer: expected one of exactly model.params"):
+        nn.fit(model, loss, nn.Adam(problem()[0].params), x, y)
+    with pytest.raises(FloatingPointError, match="validation loss"):
+        nn.fit(model, loss, adam, x, y, validation=(x, y * np.float32(np.nan)), patience=1)
+    with pytest.raises(FloatingPointError, match=r"0\.weight_ih_l0: expected finite values"):
+        nn.fit(model, loss, nn.SGD(model.params, 1e39), x, y, epochs=1, batch_size=60, checkpoint=file)
+    assert not file.exists()
+    model, x, y, lengths = problem()
+    adam = nn.Adam(model.params)
+    for options, text in (
+        ({"metrics": {"loss": nn.mean_absolute_error}}, "metrics"),
+        ({"patience": -1}, "patience"),
+        ({"clip_norm": -1.0}, "max_norm"),
+        ({"batch_axes": (-1, 0)}, "batch_axes"),
+        ({"validation": (x, y, None, None)}, "validation"),
+        ({"checkpoint": tmp_path / "none" / "run.npz"}, "checkpoint"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            nn.fit(model, loss, adam, x, y, **options)
+    with pytest.raises(ValueError, match="batch_size"):
+        nn.evaluate(model, loss, x, y, batch_size=-1)
+    sequence = nn.Sequential(rnnfast.GRU(2, 3, rng=0))
+    with pytest.raises(ValueError, match="batch_axes: expected 60 samples on axis 0 of the output"):
+        nn.predict(sequence, x)
+    assert nn.predict(sequence, x, batch_axes=(1, 1)).shape == (7, 60, 3)
+    model, x, y, lengths = problem()
+    nn.fit(model, loss, nn.Adam(model.params), x, y, epochs=1, rng=0, checkpoint=file)
+    for other, data, options in (
+        (nn.SGD(model.params, 1), y, {}),
+        (nn.Adam(model.params), y + 1, {}),
+        (nn.Adam(model.params), y, {"batch_size": 8}),
+        (nn.Adam(model.params), y, {"schedule": nn.CosineDecay(3)}),
+    ):
+        with pytest.raises(ValueError, match="checkpoint: expected one of this model"):
+            nn.fit(model, loss, other, x, data, epochs=2, checkpoint=file, **options)
+    file.write_bytes(b"no archive")
+    with pytest.raises(ValueError, match="checkpoint: expected a file that fit has written"):
+        nn.fit(model, loss, nn.Adam(model.params), x, y, checkpoint=file)
+
+
+def test_a_longer_schedule_and_another_generator_resume(tmp_path):
+    file = tmp_path / "run.npz"
+    model, x, y, _ = problem()
+    rng = np.random.Generator(np.random.MT19937(1))
+    options = {"rng": rng, "checkpoint": file}
+    nn.fit(model, nn.mean_squared_error, nn.Adam(model.params, 0.1), x, y, epochs=2, schedule=nn.CosineDecay(2), **options)
+    adam = nn.Adam(model.params, 0.1)
+    history = nn.fit(model, nn.mean_squared_error, adam, x, y, epochs=4, schedule=nn.CosineDecay(4), **options)
+    assert np.allclose(history["lr"], [0.1, 0.05, 0.05, 0.1 * nn.CosineDecay(4)(3, 0)]) and adam.lr == 0.1
+
+
+def test_more_is_refused():
+    dense = nn.Dense(2, 2)
+    with pytest.raises(ValueError, match="layers: expected each once"):
+        nn.Sequential(dense, dense)
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        dense.params["weight"] = np.zeros((2, 2))
+    with pytest.raises(TypeError, match="dy: expected dtype float32"):
+        dense.record(np.ones((1, 2), "f"))[1].backward(np.ones((1, 2)))
+    with pytest.raises(ValueError, match="x: expected 3 dimensions"):
+        nn.Recurrent(rnnfast.GRU(2, 2), "last")(np.ones((4, 2), "f"))
+    with pytest.raises(TypeError, match="params: expected one dtype"):
+        nn.Adam({"a": np.zeros(2), "b": np.zeros(2, "f")})
+    with pytest.raises(TypeError, match="mask: expected bools"):
+        nn.mean_squared_error(np.zeros(3), np.zeros(3), mask=[3, 0, 1])
+    with pytest.raises(ValueError, match="target: expected 0 <= target <= 1"):
+        nn.binary_cross_entropy(np.zeros(2), [0.0, 2.0])
+    with pytest.raises(ValueError, match="target: expected shape"):
+        nn.accuracy(np.zeros((4, 1)), np.zeros(4, int))
+    with pytest.raises(ValueError, match="decay"):
+        nn.RMSprop(dense.params, decay=1.5)
+    with pytest.raises(ValueError, match="numbers: expected integers from 0 to 1"):
+        nn.Vocabulary("ab").decode([-1])
+    scale = nn.MinMaxScaler(np.arange(6.0).reshape(2, 3))
+    with pytest.raises(ValueError, match=r"values: expected shape \(\.\.\., 3\)"):
+        scale(np.zeros((2, 1)))
+    x = np.ones((2, 2), "f")
+    assert not np.shares_memory(nn.Dropout(0.5)(x), x)
+    _, gradient = nn.cross_entropy(np.array([[np.nan, 0], [1, 0]]), [-1, 0], ignore_index=-1)
+    assert not gradient[0].any() and gradient[1].any()
+    assert nn.pad_sequences([[1], [2, 3]], value=0.5)[0][1, 0] == 0.5
+    grads = {"a": np.full(4, 1e20, "f")}
+    assert np.isclose(nn.clip_grad_norm(grads, 1.0), 2e20) and np.isclose(grads["a"][0], 0.5)
 
 
 # ---- data ------------------------------------------------------------------------------------------------------------------

@@ -121,7 +121,7 @@ cdef class Buffer:
 
 
 cdef class Weights:
-    """The packed weights of one layer and direction, for one ISA and dtype. Immutable."""
+    """The packed weights of one layer and direction, for one ISA and dtype. Immutable, but for `turn`, a hint of speed."""
     cdef const rf_cell *cell
     cdef const rf_kernels *kernels
     cdef int index                    # of the cell in the tables

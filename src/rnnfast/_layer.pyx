@@ -1,7 +1,7 @@
 # cython: language_level=3, freethreading_compatible=True, boundscheck=False, wraparound=False, cdivision=True
 """One call of one layer in one direction: arrays to addresses, threads and scratch found, the loops run without the GIL.
 
-The callers (direction.py, _step.pyx) pass arrays that were checked: dtype, shape, contiguous last axis. x, y, dy and dx
+The callers (direction.py, _plain.pyx) pass arrays that were checked: dtype, shape, contiguous last axis. x, y, dy and dx
 are (T, B, n) with any strides of T and B; all others are C-contiguous. Nothing here is seen by users.
 """
 cimport cython
@@ -205,6 +205,8 @@ def forward(Weights w, x, y, h0, c0, h_n, c_n, bint reverse, RowOrder order, bin
     cdef Job *j = &tape.job
     cdef Py_ssize_t T = cnp.PyArray_DIM(<cnp.ndarray>x, 0), B = cnp.PyArray_DIM(<cnp.ndarray>x, 1), rows
     cdef int done
+    if cnp.PyArray_DIM(<cnp.ndarray>x, 2) != w.input_size or cnp.PyArray_DIM(<cnp.ndarray>y, 2) != w.hidden_size:
+        raise ValueError("rnnfast: the sizes of a layer do not fit its weights; make a new layer")  # its attributes were forced
     set_weights(j, w)
     set_order(j, T, B, reverse, order)
     set_view(&j.x, x)

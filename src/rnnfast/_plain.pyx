@@ -158,7 +158,7 @@ def try_call(tuple layers, bint one_step, x, state, out, int threads):
     z.T = 1 if one_step else cnp.PyArray_DIM(<cnp.ndarray>x, 0)
     z.B = cnp.PyArray_DIM(<cnp.ndarray>x, z.has_T) if z.has_B else 1
     z.layers, z.kind = len(layers), cnp.NPY_FLOAT if itemsize == 4 else cnp.NPY_DOUBLE
-    if z.T == 0 or z.B == 0 or z.T > RF_KEPT_FROM // (H * itemsize) // z.B:
+    if z.T == 0 or z.B == 0 or z.T > (RF_KEPT_FROM - 1) // (H * itemsize) // z.B:
         return None
     if not fits(x, &z, z.T if z.has_T else 0, I, False):
         return None

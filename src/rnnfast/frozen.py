@@ -12,7 +12,7 @@ from rnnfast import _plain, checks
 from rnnfast._core import Weights
 from rnnfast._types import Array, S
 from rnnfast.runtime import COMPILED, PRESENT, current_isa, get_num_threads
-from rnnfast.stack import Stack
+from rnnfast.stack import DERIVED, Stack
 from rnnfast.states import outward
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Frozen(Stack[S]):
         self.__dict__["_weights"] = tuple(self._pack(state["_params"], COMPILED.index(state["isa"]), trainable=False))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_weights"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_weights", *DERIVED)}
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"{name}: a frozen layer cannot change; change the layer and freeze it again")

@@ -15,7 +15,7 @@ from rnnfast.cells import LSTM as LSTM_CELL
 from rnnfast.cells import SIMPLE_RNN as SIMPLE_RNN_CELL
 from rnnfast.frozen import Frozen
 from rnnfast.runtime import current_isa
-from rnnfast.stack import Recorded, Stack
+from rnnfast.stack import DERIVED, Recorded, Stack
 from rnnfast.stack_tape import StackTape
 
 _PARAMETERS = """
@@ -195,7 +195,8 @@ class Layer(Stack[S]):
         raise AttributeError(f"{type(self).__name__}.{name}: expected an attribute{hint or ', got none of that name'}")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_params": {name: value.copy() for name, value in self._params.items()}}
+        kept = {name: value for name, value in self.__dict__.items() if name not in DERIVED}
+        return {**kept, "_params": {name: value.copy() for name, value in self._params.items()}}
 
 
 class SimpleRNN(Layer[Array]):

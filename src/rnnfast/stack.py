@@ -18,6 +18,7 @@ from rnnfast.direction import run_direction
 from rnnfast.runtime import get_num_threads
 from rnnfast.states import outward
 
+DERIVED = ("_names", "_shapes", "_directions")  # from the fixed attributes, when first asked for
 FIXED = frozenset(
     ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional", "dtype", "rng", "_choice")
 )  # a layer whose sizes do not fit its arrays would write past them
@@ -87,6 +88,11 @@ class Stack(Generic[S]):
         if (name in self.__dict__ and name in FIXED) or name == "cell":
             raise AttributeError(f"{name}: expected the value of the constructor, {getattr(self, name)!r}; make a new layer")
         super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        if name in FIXED:
+            raise AttributeError(f"{name}: expected to stay as the constructor made it; make a new layer")
+        super().__delattr__(name)
 
     @cached_property
     def _directions(self) -> int:

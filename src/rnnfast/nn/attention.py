@@ -9,7 +9,7 @@ import numpy as np
 
 from rnnfast import checks
 from rnnfast._types import Array
-from rnnfast.nn.layers import last_axis, uniform
+from rnnfast.nn.layers import Parameters, last_axis, uniform
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class AttentionGradients:
     params: dict[str, Array]
 
 
-class AdditiveAttention:
+class AdditiveAttention(Parameters):
     """``score = v . tanh(W_query q + W_keys k)``, weights = softmax of the scores over the keys, context = their weighted sum.
 
     Parameters
@@ -33,7 +33,7 @@ class AdditiveAttention:
 
     Attributes
     ----------
-    params : dict
+    params : mapping
         ``query`` (A, Q), ``keys`` (A, K), ``score`` (A,).
     """
 
@@ -42,7 +42,7 @@ class AdditiveAttention:
         self.key_size = checks.positive("key_size", key_size)
         self.hidden_size = checks.positive("hidden_size", hidden_size)
         rng = checks.generator("rng", rng)
-        self.params = {
+        self._params = {
             "query": uniform(rng, query_size, (hidden_size, query_size), dtype),
             "keys": uniform(rng, key_size, (hidden_size, key_size), dtype),
             "score": uniform(rng, hidden_size, (hidden_size,), dtype),
@@ -109,7 +109,7 @@ class AttentionTape:
     def backward(self, dcontext: Any) -> AttentionGradients:
         """dcontext: gradient of the context, of its shape."""
         shape = (*self.query.shape[:2], self.keys.shape[2])
-        d = np.asarray(dcontext)
+        d = checks.float_array("dcontext", dcontext)
         if d.shape != (shape[1:] if self.one else shape):
             raise checks.wrong_shape("dcontext", shape[1:] if self.one else shape, "as context", d.shape)
         d = d.reshape(shape)

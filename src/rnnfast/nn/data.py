@@ -63,7 +63,7 @@ def pad_sequences(
             raise checks.wrong_shape(f"sequences[{i}]", ("T", *rest), "time, as the first", a.shape)
     lengths = np.array([len(a) for a in arrays], np.intp)
     filled = [a for a in arrays if len(a)] or arrays
-    padded = np.full((len(arrays), lengths.max(), *rest), value, dtype or np.result_type(*filled))
+    padded = np.full((len(arrays), lengths.max(), *rest), value, dtype or np.result_type(*filled, value))
     for row, a in zip(padded, arrays, strict=True):
         row[: len(a)] = a
     return (padded if batch_first else np.ascontiguousarray(padded.swapaxes(0, 1))), lengths
@@ -128,7 +128,10 @@ class Vocabulary:
 
     def decode(self, numbers: Any) -> list[Hashable]:
         """Tokens of the numbers; ``"".join`` makes a text of characters."""
-        return [self.tokens[i] for i in np.asarray(numbers, np.intp).ravel().tolist()]
+        numbers = np.asarray(numbers)
+        if numbers.size and (numbers.dtype.kind not in "iu" or not 0 <= numbers.min() <= numbers.max() < len(self)):
+            raise ValueError(f"numbers: expected integers from 0 to {len(self) - 1}, got {numbers}")
+        return [self.tokens[i] for i in numbers.ravel().tolist()]
 
 
 class MinMaxScaler:
@@ -138,15 +141,23 @@ class MinMaxScaler:
         data = checks.float_array("data", data)
         if not len(data):
             raise ValueError("data: expected at least one row, got none")
+        if not np.isfinite(data).all():
+            raise ValueError("data: expected finite numbers, got NaN or infinity among them")
         self.least, width = data.min(axis=0), data.max(axis=0) - data.min(axis=0)
         self.scale = (high - low) / np.where(width == 0, 1, width).astype(data.dtype)
         self.low = low
 
     def __call__(self, values: Any) -> Array:
-        return np.asarray((np.asarray(values) - self.least) * self.scale + self.low)
+        return np.asarray((self._fitting(values) - self.least) * self.scale + self.low)
 
     def inverse(self, values: Any) -> Array:
-        return np.asarray((np.asarray(values) - self.low) / self.scale + self.least)
+        return np.asarray((self._fitting(values) - self.low) / self.scale + self.least)
+
+    def _fitting(self, values: Any) -> Array:
+        array: Array = np.asarray(values)
+        if array.shape[array.ndim - self.least.ndim :] != self.least.shape:
+            raise checks.wrong_shape("values", ("...", *self.least.shape), "..., features", array.shape)
+        return array
 
 
 def time_split(data: Any, share: float = 0.2) -> tuple[Array, Array]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +19,7 @@ from rnnfast.nn.optimizers import Optimizer, clip_grad_norm
 from rnnfast.nn.schedules import Schedule
 from rnnfast.progress import progress
 
+Metric = Callable[[Array, Array], float]
 Loss = Callable[[Array, Array], tuple[float, Array]]
 History = dict[str, list[float]]
 
@@ -46,6 +49,12 @@ class Samples(NamedTuple):
             y = y[:longest]
         return x, y, lengths
 
+    def fingerprint(self) -> list[int]:
+        """Sizes, and a checksum of some samples: tells other data."""
+        rows = np.unique(np.linspace(0, self.number - 1, 16).astype(np.intp))
+        x, y, _ = self.take(rows)
+        return [*self.x.shape, *self.y.shape, zlib.crc32(y.tobytes(), zlib.crc32(x.tobytes()))]
+
     def batches(self, order: Array, size: int) -> Iterator[tuple[Array, Array, Array | None]]:
         for start in range(0, len(order), size):
             yield self.take(order[start : start + size])
@@ -53,6 +62,8 @@ class Samples(NamedTuple):
 
 def samples(x: Any, y: Any, lengths: Any, axes: tuple[int, int], name: str) -> Samples:
     x, y = np.asarray(x), np.asarray(y)
+    if tuple(axes) not in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        raise checks.wrong_value("batch_axes", "a pair of 0 or 1", axes)
     if x.ndim <= axes[0] or y.ndim <= axes[1] or x.shape[axes[0]] != y.shape[axes[1]]:
         raise ValueError(
             f"{name}: expected as many samples on axis {axes[0]} of x as on axis {axes[1]} of y, "
@@ -78,7 +89,7 @@ def fit(
     batch_size: int = 32,
     shuffle: bool = True,
     validation: tuple[Any, ...] | None = None,
-    metrics: Mapping[str, Callable[[Array, Array], float]] | None = None,
+    metrics: Mapping[str, Metric] | None = None,
     clip_norm: float | None = None,
     schedule: Schedule | None = None,
     patience: int | None = None,
@@ -87,6 +98,10 @@ def fit(
     desc: str = "training",
 ) -> History:
     """Trains a model; its parameters are updated in place.
+
+    Means over batches are weighed by samples: where a loss leaves out elements (`ignore_index`), as if each sample had as
+    many. A loss of every step must leave out what lies past the ends of samples, say by `ignore_index`; `lengths` go to the
+    model alone.
 
     Parameters
     ----------
@@ -123,7 +138,8 @@ def fit(
         Shuffles and draws dropout.
     checkpoint : path, optional
         An .npz file, written whole after each epoch. If it is there, training goes on from it, with the same numbers as if
-        it had never stopped. After Ctrl-C it holds the last full epoch.
+        it had never stopped; it must come from the same model, optimizer, kind of schedule and data. After Ctrl-C it holds the
+        last full epoch.
     desc : str
         Text of the progress bar.
 
@@ -136,19 +152,27 @@ def fit(
     ------
     TypeError, ValueError
     FloatingPointError
-        If the loss is not finite; the checkpoint then holds the epoch before.
+        If a loss or a parameter is not finite; the checkpoint then holds the epoch before.
     """
     epochs, batch_size = checks.positive("epochs", epochs), checks.positive("batch_size", batch_size)
+    if not optimizer.updates(model.params):
+        raise ValueError("optimizer: expected one of exactly model.params, got one that updates other arrays")
+    if patience is not None and patience < 0:
+        raise checks.wrong_value("patience", "a number >= 0", patience)
+    measures = _measures(metrics)
     data = samples(x, y, lengths, batch_axes, "x, y")
     held = None
     if validation is not None:
+        if len(validation) not in (2, 3):
+            raise ValueError(f"validation: expected (x, y) or (x, y, lengths), got {len(validation)} items")
         held_x, held_y, held_lengths = (*validation, None)[:3]
         held = samples(held_x, held_y, held_lengths, batch_axes, "validation")
-    state = _State(model, optimizer, schedule, checks.generator("rng", rng))
+    state = _State(model, optimizer, schedule, checks.generator("rng", rng), data, batch_size)
     file = None if checkpoint is None else Path(checkpoint)
+    if file is not None and not file.parent.is_dir():
+        raise ValueError(f"checkpoint: expected a file in a folder that exists, got {file}")
     if file is not None and file.exists():
         state.load(file)
-    measures = metrics or {}
     with progress(epochs * -(-data.number // batch_size), desc) as bar:
         bar.update(state.epochs * -(-data.number // batch_size))
         while state.epochs < epochs and not (patience is not None and state.waited > patience):
@@ -157,8 +181,7 @@ def fit(
             for xb, yb, lb in data.batches(order, batch_size):
                 predicted, tape = model.record(xb, lengths=lb, rng=state.rng)
                 value, gradient = loss(predicted, yb)
-                if not np.isfinite(value):
-                    raise FloatingPointError(f"loss: expected a finite value, got {value} in epoch {state.epochs + 1}")
+                _finite("loss", value, state)
                 grads = tape.backward(gradient, need_x=False).params
                 if clip_norm is not None:
                     clip_grad_norm(grads, clip_norm)
@@ -174,14 +197,29 @@ def fit(
                 row.update((name, value / data.number) for name, value in sums.items())
             else:
                 found = _evaluate(model, loss, held, measures, batch_size)
+                _finite("validation loss", found["loss"], state)
                 row.update((f"val_{name}", value) for name, value in found.items())
+            for name, a in model.params.items():
+                _finite(name, a.sum(), state)
             state.finish(row, row.get("val_loss", row["loss"]))
             bar.note(", ".join(f"{name} {value:.4g}" for name, value in row.items() if name != "lr"))
             if file is not None:
                 state.save(file)
     if patience is not None:
         state.restore_best()
+    optimizer.lr = state.first_lr  # for another fit
     return state.history
+
+
+def _finite(name: str, value: Any, state: _State) -> None:
+    if not np.isfinite(value):
+        raise FloatingPointError(f"{name}: expected finite values, got {value} in epoch {state.epochs + 1}")
+
+
+def _measures(metrics: Mapping[str, Metric] | None) -> Mapping[str, Metric]:
+    if metrics and {"loss", "lr"} & metrics.keys():
+        raise ValueError('metrics: expected names other than "loss" and "lr", which the history has already')
+    return metrics or {}
 
 
 def evaluate(
@@ -192,16 +230,15 @@ def evaluate(
     *,
     lengths: Any = None,
     batch_axes: tuple[int, int] = (1, 0),
-    metrics: Mapping[str, Callable[[Array, Array], float]] | None = None,
+    metrics: Mapping[str, Metric] | None = None,
     batch_size: int = 256,
 ) -> dict[str, float]:
     """The "loss" and metrics over all samples, without dropout; arguments as of `fit`."""
-    return _evaluate(model, loss, samples(x, y, lengths, batch_axes, "x, y"), metrics or {}, batch_size)
+    data = samples(x, y, lengths, batch_axes, "x, y")
+    return _evaluate(model, loss, data, _measures(metrics), checks.positive("batch_size", batch_size))
 
 
-def _evaluate(
-    model: Module, loss: Loss, data: Samples, metrics: Mapping[str, Callable[[Array, Array], float]], batch_size: int
-) -> dict[str, float]:
+def _evaluate(model: Module, loss: Loss, data: Samples, metrics: Mapping[str, Metric], batch_size: int) -> dict[str, float]:
     sums = dict.fromkeys(("loss", *metrics), 0.0)
     for x, y, lengths in data.batches(np.arange(data.number), batch_size):
         predicted, size = model(x, lengths=lengths), y.shape[data.axes[1]]
@@ -221,18 +258,32 @@ def predict(
         if lengths is None
         else checks.lengths(lengths, x.shape[1 - batch_axes[0]], x.shape[batch_axes[0]], unbatched=False)
     )
-    parts = []
+    parts, batch_size = [], checks.positive("batch_size", batch_size)
     for start in range(0, x.shape[batch_axes[0]], batch_size):
         rows = np.arange(start, min(start + batch_size, x.shape[batch_axes[0]]))
-        parts.append(model(x.take(rows, batch_axes[0]), lengths=None if steps is None else steps[rows]))
+        part = model(x.take(rows, batch_axes[0]), lengths=None if steps is None else steps[rows])
+        if part.ndim <= batch_axes[1] or part.shape[batch_axes[1]] != len(rows):
+            raise ValueError(
+                f"batch_axes: expected {len(rows)} samples on axis {batch_axes[1]} of the output, got shape {part.shape}"
+            )
+        parts.append(part)
     return np.concatenate(parts, axis=batch_axes[1])
 
 
 class _State:
     """All that changes from epoch to epoch, and its file."""
 
-    def __init__(self, model: Module, optimizer: Optimizer, schedule: Schedule | None, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        model: Module,
+        optimizer: Optimizer,
+        schedule: Schedule | None,
+        rng: np.random.Generator,
+        data: Samples,
+        batch_size: int,
+    ) -> None:
         self.params, self.optimizer, self.schedule, self.rng = model.params, optimizer, schedule, rng
+        self.kind = [type(optimizer).__name__, type(schedule).__name__, batch_size, data.fingerprint()]
         self.history: History = {}
         self.epochs, self.waited, self.best = 0, 0, np.inf
         self.first_lr = optimizer.lr
@@ -270,26 +321,37 @@ class _State:
             "first_lr": self.first_lr,
             "lr": self.optimizer.lr,
             "steps": self.optimizer.steps,
-            "schedule": {} if self.schedule is None else vars(self.schedule),
+            "schedule": {name: getattr(self.schedule, name) for name in (self.schedule.state if self.schedule else ())},
+            "kind": self.kind,
             "rng": self.rng.bit_generator.state,
         }
         part = file.with_name(file.name + ".part")
         with open(part, "wb") as stream:
-            np.savez(stream, allow_pickle=False, numbers=np.array(json.dumps(numbers)), **self._arrays())
+            np.savez(
+                stream, allow_pickle=False, numbers=np.array(json.dumps(numbers, default=np.ndarray.tolist)), **self._arrays()
+            )
         part.replace(file)
 
     def load(self, file: Path) -> None:
-        with np.load(file) as stored:  # arrays only: NumPy reads no pickles unless asked
-            arrays = self._arrays()
-            kept = set(stored.files) - {"numbers"}
-            if kept != arrays.keys() or any(stored[name].shape != a.shape for name, a in arrays.items()):
-                raise ValueError(f"checkpoint: expected one of this model and optimizer, got another in {file}")
-            numbers = json.loads(stored["numbers"].item())
-            for name, a in arrays.items():
-                a[...] = stored[name]
+        try:
+            with np.load(file) as archive:  # arrays only: NumPy reads no pickles unless asked
+                stored = {name: archive[name] for name in archive.files}
+            numbers = json.loads(stored.pop("numbers").item())
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise ValueError(f"checkpoint: expected a file that fit has written, got {file} ({error})") from None
+        arrays = self._arrays()
+        same = stored.keys() == arrays.keys() and numbers.get("kind") == self.kind
+        if not same or any(stored[name].shape != a.shape or stored[name].dtype != a.dtype for name, a in arrays.items()):
+            raise ValueError(
+                f"checkpoint: expected one of this model, optimizer, schedule, data and batch_size, got another in {file}"
+            )
+        for name, a in arrays.items():
+            a[...] = stored[name]
         self.history, self.epochs, self.waited = numbers["history"], numbers["epochs"], numbers["waited"]
         self.best, self.first_lr = numbers["best"], numbers["first_lr"]
         self.optimizer.lr, self.optimizer.steps = numbers["lr"], numbers["steps"]
         if self.schedule is not None:
             vars(self.schedule).update(numbers["schedule"])
+            if not self.schedule.state:  # its settings may be others now, more epochs say
+                self.optimizer.lr = self.first_lr * self.schedule(self.epochs, np.nan)
         self.rng.bit_generator.state = numbers["rng"]

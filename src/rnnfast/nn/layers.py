@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,25 +24,46 @@ class Gradients:
 
 
 class Tape:
-    """The record of one forward pass, for one or more backward passes."""
+    """The record of one forward pass, for one or more backward passes. Inputs are kept by reference: they must not change
+    before; parameters may, backward uses them as they were.
 
-    def __init__(self, shape: tuple[int, ...], backward: Callable[[Array, bool], Gradients]) -> None:
-        self._shape, self._backward = shape, backward
+    Parameters
+    ----------
+    y : ndarray
+        The result of the pass; its shape and dtype are those of its gradient.
+    backward : callable
+        ``Gradients = backward(dy, need_x)``, for models of your own.
+    """
+
+    def __init__(self, y: Array, backward: Callable[[Array, bool], Gradients]) -> None:
+        self._shape, self._dtype, self._backward = y.shape, y.dtype, backward
 
     def backward(self, dy: Any, *, need_x: bool = True) -> Gradients:
         """dy: gradient of y, of its shape. need_x=False leaves ``g.x`` None.
 
         Raises
         ------
-        ValueError
-            For a dy of another shape.
+        TypeError, ValueError
+            For a dy of another dtype or shape.
         RuntimeError
             If a recurrent layer is on the tape and backward was called before.
         """
-        dy = np.asarray(dy)
+        dy = checks.float_array("dy", dy)
         if dy.shape != self._shape:
             raise checks.wrong_shape("dy", self._shape, "as y", dy.shape)
+        checks.same_dtype("dy", dy, self._dtype, "y")
         return self._backward(dy, need_x)
+
+
+class Parameters:
+    """What layers with parameters share."""
+
+    _params: dict[str, Array]
+
+    @property
+    def params(self) -> Mapping[str, Array]:
+        """Read-only mapping of names to the live arrays: an optimizer updates them in place."""
+        return MappingProxyType(self._params)
 
 
 class Module(Protocol):
@@ -68,7 +90,7 @@ def last_axis(name: str, x: Any, size: int, dtype: Any) -> Array:
     return array
 
 
-class Dense:
+class Dense(Parameters):
     """``y = x W^T + b`` over the last axis.
 
     Parameters
@@ -81,7 +103,7 @@ class Dense:
 
     Attributes
     ----------
-    params : dict
+    params : mapping
         ``weight`` (out_features, in_features), ``bias`` (out_features,).
     """
 
@@ -91,9 +113,9 @@ class Dense:
         self.in_features = checks.positive("in_features", in_features)
         self.out_features = checks.positive("out_features", out_features)
         rng = checks.generator("rng", rng)
-        self.params = {"weight": uniform(rng, in_features, (out_features, in_features), dtype)}
+        self._params = {"weight": uniform(rng, in_features, (out_features, in_features), dtype)}
         if checks.flag("bias", bias):
-            self.params["bias"] = uniform(rng, in_features, (out_features,), dtype)
+            self._params["bias"] = uniform(rng, in_features, (out_features,), dtype)
 
     def __call__(self, x: Any, *, lengths: Any = None) -> Array:
         weight = self.params["weight"]
@@ -110,13 +132,13 @@ class Dense:
             rows, columns = dy.reshape(-1, self.out_features), x.reshape(-1, self.in_features)
             grads = {"weight": rows.T @ columns}
             if "bias" in self.params:
-                grads["bias"] = rows.sum(axis=0)
+                grads["bias"] = rows.sum(axis=0, dtype=np.float64).astype(rows.dtype)  # NumPy adds rows one by one
             return Gradients((rows @ weight).reshape(x.shape) if need_x else None, grads)
 
-        return y, Tape(y.shape, backward)
+        return y, Tape(y, backward)
 
 
-class Embedding:
+class Embedding(Parameters):
     """Rows of a table: integers of any shape (...) -> (..., size).
 
     Parameters
@@ -132,7 +154,7 @@ class Embedding:
     def __init__(self, count: int, size: int, *, dtype: Any = np.float32, rng: Any = None) -> None:
         self.count, self.size = checks.positive("count", count), checks.positive("size", size)
         draw = checks.generator("rng", rng)
-        self.params = {"weight": draw.standard_normal((count, size)).astype(checks.float_dtype(dtype))}
+        self._params = {"weight": draw.standard_normal((count, size)).astype(checks.float_dtype(dtype))}
 
     def __call__(self, x: Any, *, lengths: Any = None) -> Array:
         x = np.asarray(x)
@@ -149,7 +171,7 @@ class Embedding:
         def backward(dy: Array, need_x: bool) -> Gradients:
             return Gradients(None, {"weight": sum_by_row(x.ravel(), dy.reshape(-1, self.size), self.count)})
 
-        return y, Tape(y.shape, backward)
+        return y, Tape(y, backward)
 
 
 def sum_by_row(x: Array, values: Array, count: int) -> Array:
@@ -163,15 +185,15 @@ def sum_by_row(x: Array, values: Array, count: int) -> Array:
     return out
 
 
-class Dropout:
+class Dropout(Parameters):
     """In `record`, each element is 0 with this probability, else scaled by 1 / (1 - probability). In a call, nothing."""
 
     def __init__(self, probability: float) -> None:
         self.probability = checks.probability("probability", probability)
-        self.params: dict[str, Array] = {}
+        self._params = {}
 
     def __call__(self, x: Any, *, lengths: Any = None) -> Array:
-        return np.asarray(x)
+        return checks.float_array("x", x).copy()
 
     def record(self, x: Any, *, lengths: Any = None, rng: Any = None) -> tuple[Array, Tape]:
         x = checks.float_array("x", x)
@@ -180,7 +202,7 @@ class Dropout:
         def backward(dy: Array, need_x: bool) -> Gradients:
             return Gradients(drop(dy, kept, self.probability, np.empty_like(dy, order="C")) if need_x else None, {})
 
-        return drop(x, kept, self.probability, np.empty_like(x, order="C")), Tape(x.shape, backward)
+        return drop(x, kept, self.probability, np.empty_like(x, order="C")), Tape(x, backward)
 
 
 class Recurrent:
@@ -203,12 +225,18 @@ class Recurrent:
     def params(self) -> Mapping[str, Array]:
         return self.rnn.params
 
+    def _batch(self, x: Any) -> Any:
+        """x must have an axis of samples."""
+        if np.ndim(x) != 3:
+            raise ValueError(f"x: expected 3 dimensions (time, batch, input_size), got shape {np.shape(x)}; use x[:, None]")
+        return x
+
     def __call__(self, x: Any, *, lengths: Any = None) -> Array:
-        y, state = self.rnn(x, lengths=lengths)
+        y, state = self.rnn(self._batch(x), lengths=lengths)
         return y if self.output == "sequence" else self._last(state)
 
     def record(self, x: Any, *, lengths: Any = None, rng: Any = None) -> tuple[Array, Tape]:
-        y, state, tape = self.rnn.record(x, lengths=lengths, rng=rng)
+        y, state, tape = self.rnn.record(self._batch(x), lengths=lengths, rng=rng)
         h = state[0] if isinstance(state, tuple) else state
 
         def backward(dy: Array, need_x: bool) -> Gradients:
@@ -221,7 +249,7 @@ class Recurrent:
             return Gradients(g.x, dict(g.params))
 
         y = y if self.output == "sequence" else self._last(state)
-        return y, Tape(y.shape, backward)
+        return y, Tape(y, backward)
 
     def _last_layer(self, h: Array) -> Array:
         """(num_layers*D, B, H) -> (D, B, H), a view."""
@@ -233,7 +261,7 @@ class Recurrent:
         return np.ascontiguousarray(h.swapaxes(0, 1)).reshape(h.shape[1], -1)
 
 
-class Sequential:
+class Sequential(Parameters):
     """Layers one after the other; `lengths` goes to the recurrent ones, `rng` to all that draw.
 
     Parameters
@@ -243,7 +271,7 @@ class Sequential:
 
     Attributes
     ----------
-    params : dict
+    params : mapping
         All parameters, the live arrays, with the layer's number before each name: ``0.weight``, ``1.weight_ih_l0``.
     """
 
@@ -251,7 +279,9 @@ class Sequential:
         if not layers:
             raise ValueError("layers: expected at least one, got none")
         self.layers: list[Module] = [Recurrent(layer) if isinstance(layer, Layer) else layer for layer in layers]
-        self.params = {f"{i}.{name}": a for i, layer in enumerate(self.layers) for name, a in layer.params.items()}
+        self._params = {f"{i}.{name}": a for i, layer in enumerate(self.layers) for name, a in layer.params.items()}
+        if len({id(a) for a in self._params.values()}) < len(self._params):
+            raise ValueError("layers: expected each once, got one twice; its gradients would not be summed")
 
     def __call__(self, x: Any, *, lengths: Any = None) -> Array:
         for layer in self.layers:
@@ -273,4 +303,4 @@ class Sequential:
                     dy = g.x
             return Gradients(g.x, {name: params[name] for name in self.params})
 
-        return x, Tape(np.shape(x), backward)
+        return x, Tape(x, backward)

@@ -22,11 +22,18 @@ def _pair(y: Any, target: Any, mask: Any) -> tuple[Array, Array, Array | None, i
         raise checks.wrong_shape("target", y.shape, "as y", target.shape)
     if mask is None:
         return y, target.astype(y.dtype, copy=False), None, max(y.size, 1)
-    mask = np.asarray(mask, dtype=np.bool_)
+    mask = _bools(mask)
     if mask.shape != y.shape[: mask.ndim]:
         raise checks.wrong_shape("mask", y.shape, "as y, or without its last axes", mask.shape)
     mask = np.broadcast_to(mask.reshape(mask.shape + (1,) * (y.ndim - mask.ndim)), y.shape)
     return y, target.astype(y.dtype, copy=False), mask, max(int(np.count_nonzero(mask)), 1)
+
+
+def _bools(mask: Any) -> Array:
+    bools: Array = np.asarray(mask)
+    if bools.dtype != np.bool_:
+        raise TypeError(f"mask: expected bools, got dtype {bools.dtype}")
+    return bools
 
 
 def _total(values: Array, mask: Array | None) -> float:
@@ -51,6 +58,8 @@ def binary_cross_entropy(logits: Any, target: Any, *, mask: Any = None) -> tuple
 
     ``log(1 + exp(z)) = max(z, 0) + log1p(exp(-|z|))``; the gradient is (sigmoid(z) - target) / count."""
     z, target, mask, count = _pair(logits, target, mask)
+    if target.size and not (target.min() >= 0 and target.max() <= 1):
+        raise ValueError(f"target: expected 0 <= target <= 1, got {target.min()} to {target.max()}")
     small = np.exp(-np.abs(z))
     value = np.maximum(z, 0) - target * z + np.log1p(small)
     sigmoid = np.where(z >= 0, 1, small) / (1 + small)
@@ -82,7 +91,7 @@ def cross_entropy(logits: Any, target: Any, *, ignore_index: int | None = None, 
         raise checks.wrong_shape("target", logits.shape[:-1], "as logits without classes", target.shape)
     if target.dtype.kind not in "iu":
         raise TypeError(f"target: expected integers, got dtype {target.dtype}")
-    counts = np.ones(target.shape, np.bool_) if mask is None else np.asarray(mask, np.bool_)
+    counts = np.ones(target.shape, np.bool_) if mask is None else _bools(mask)
     if counts.shape != target.shape:
         raise checks.wrong_shape("mask", target.shape, "as target", counts.shape)
     if ignore_index is not None:
@@ -99,7 +108,8 @@ def cross_entropy(logits: Any, target: Any, *, ignore_index: int | None = None, 
     count = max(int(np.count_nonzero(counts)), 1)
     p /= sums
     np.put_along_axis(p, chosen, np.take_along_axis(p, chosen, axis=1) - 1, axis=1)
-    p *= counts.reshape(-1, 1) * p.dtype.type(1 / count)
+    p *= p.dtype.type(1 / count)
+    p[~counts.reshape(-1)] = 0
     return float(value.sum(dtype=np.float64, where=counts.reshape(-1))) / count, p.reshape(logits.shape)
 
 
@@ -114,7 +124,7 @@ def accuracy(logits: Any, target: Any, *, ignore_index: int | None = None) -> fl
     logits, target = np.asarray(logits), np.asarray(target)
     if target.shape == logits.shape:
         right = (logits > 0) == (target > 0.5)
-    elif target.shape == logits.shape[:-1]:
+    elif target.shape == logits.shape[:-1] and logits.shape[-1] > 1:
         right = logits.argmax(axis=-1) == target
     else:
         raise checks.wrong_shape("target", logits.shape[:-1], "as logits without classes, or as logits", target.shape)

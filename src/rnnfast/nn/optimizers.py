@@ -15,8 +15,13 @@ from rnnfast._types import Array
 
 
 def clip_grad_norm(grads: Mapping[str, Array], max_norm: float) -> float:
-    """Scales all gradients, in place, so that their common 2-norm is at most max_norm. Returns the norm before."""
-    norm = float(np.sqrt(sum(float(np.vdot(g, g)) for g in grads.values())))
+    """Scales all gradients, in place, so that their common 2-norm is at most max_norm (above 0). Returns the norm before."""
+    if not max_norm > 0:
+        raise checks.wrong_value("max_norm", "a number above 0", max_norm)
+    square = sum(float(np.vdot(g, g)) for g in grads.values())
+    if not 1e-30 < square < 1e30:  # float32 may have overflown or vanished
+        square = sum(float(np.square(g, dtype=np.float64).sum()) for g in grads.values())
+    norm = float(np.sqrt(square))
     if norm > max_norm:
         for g in grads.values():
             g *= max_norm / norm
@@ -40,12 +45,18 @@ class Optimizer:
     def __init__(self, params: Mapping[str, Array], lr: float) -> None:
         if not params:
             raise ValueError("params: expected at least one parameter, got none")
-        self.lr, self.steps, self._params = positive("lr", lr), 0, dict(params)
+        self.lr, self.steps, self._params = at_least_zero("lr", lr), 0, dict(params)
         dtype = np.result_type(*params.values())
+        if any(p.dtype != dtype for p in params.values()):
+            raise TypeError(f"params: expected one dtype, got {', '.join(sorted({p.dtype.name for p in params.values()}))}")
         ends = np.cumsum([p.size for p in params.values()]).tolist()
         self._slices = [slice(end - p.size, end) for end, p in zip(ends, params.values(), strict=True)]
         self._gradient, self._work = np.empty(ends[-1], dtype), np.empty(ends[-1], dtype)
         self.state = {name: np.zeros(ends[-1], dtype) for name in self.moments}
+
+    def updates(self, params: Mapping[str, Array]) -> bool:
+        """Whether exactly these arrays are what it updates."""
+        return params.keys() == self._params.keys() and all(params[name] is a for name, a in self._params.items())
 
     def step(self, grads: Mapping[str, Array]) -> None:
         """One update; grads are not changed.
@@ -72,10 +83,10 @@ class Optimizer:
         raise NotImplementedError
 
 
-def positive(name: str, value: float, least: float = 0.0) -> float:
+def at_least_zero(name: str, value: float, below: float = np.inf) -> float:
     number = float(value)
-    if not least <= number < np.inf:
-        raise checks.wrong_value(name, f"a finite number >= {least:g}", value)
+    if not 0 <= number < below:
+        raise checks.wrong_value(name, f"a number >= 0 and < {below:g}", value)
     return number
 
 
@@ -86,7 +97,7 @@ class SGD(Optimizer):
 
     def __init__(self, params: Mapping[str, Array], lr: float, *, momentum: float = 0.0) -> None:
         super().__init__(params, lr)
-        self.momentum = positive("momentum", momentum)
+        self.momentum = at_least_zero("momentum", momentum)
 
     def _change(self, g: Array, work: Array) -> Array:
         velocity = self.state["velocity"]
@@ -102,7 +113,7 @@ class RMSprop(Optimizer):
 
     def __init__(self, params: Mapping[str, Array], lr: float = 0.01, *, decay: float = 0.99, eps: float = 1e-8) -> None:
         super().__init__(params, lr)
-        self.decay, self.eps = positive("decay", decay), positive("eps", eps)
+        self.decay, self.eps = at_least_zero("decay", decay, 1), at_least_zero("eps", eps)
 
     def _change(self, g: Array, work: Array) -> Array:
         square = self.state["square"]
@@ -132,9 +143,8 @@ class Adam(Optimizer):
         eps: float = 1e-8,
     ) -> None:
         super().__init__(params, lr)
-        self.beta1, self.beta2, self.eps = positive("betas[0]", betas[0]), positive("betas[1]", betas[1]), positive("eps", eps)
-        if max(self.beta1, self.beta2) >= 1:
-            raise checks.wrong_value("betas", "two numbers below 1", betas)
+        self.beta1, self.beta2 = at_least_zero("betas[0]", betas[0], 1), at_least_zero("betas[1]", betas[1], 1)
+        self.eps = at_least_zero("eps", eps)
 
     def _change(self, g: Array, work: Array) -> Array:
         mean, square = self.state["mean"], self.state["square"]
@@ -165,7 +175,7 @@ class AdamW(Adam):
         weight_decay: float = 0.01,
     ) -> None:
         super().__init__(params, lr, betas=betas, eps=eps)
-        self.weight_decay = positive("weight_decay", weight_decay)
+        self.weight_decay = at_least_zero("weight_decay", weight_decay)
 
     def _change(self, g: Array, work: Array) -> Array:
         for p in self._params.values():

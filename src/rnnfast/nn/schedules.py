@@ -9,7 +9,9 @@ from rnnfast import checks
 
 
 class Schedule(Protocol):
-    """Its attributes are numbers; they are what a checkpoint keeps of it."""
+    """`state`: names of the attributes, numbers, that change from epoch to epoch; a checkpoint keeps them."""
+
+    state: tuple[str, ...]
 
     def __call__(self, epochs: int, value: float) -> float:
         """epochs: done so far; value: the last validation loss (or the training loss where there is none). The factor."""
@@ -17,6 +19,8 @@ class Schedule(Protocol):
 
 class StepDecay:
     """Times `factor` every so many epochs."""
+
+    state: tuple[str, ...] = ()
 
     def __init__(self, every: int, factor: float = 0.1) -> None:
         self.every, self.factor = checks.positive("every", every), float(factor)
@@ -28,6 +32,8 @@ class StepDecay:
 class CosineDecay:
     """From 1 to `least` along half a cosine over so many epochs."""
 
+    state: tuple[str, ...] = ()
+
     def __init__(self, epochs: int, least: float = 0.0) -> None:
         self.epochs, self.least = checks.positive("epochs", epochs), float(least)
 
@@ -37,7 +43,9 @@ class CosineDecay:
 
 
 class ReduceOnPlateau:
-    """Times `factor` when the value has not fallen for `patience` epochs, but never below `least`."""
+    """Times `factor` when the value has not fallen for more than `patience` epochs, but never below `least`."""
+
+    state: tuple[str, ...] = ("best", "waited", "now")
 
     def __init__(self, factor: float = 0.5, patience: int = 3, least: float = 1e-3) -> None:
         self.factor, self.patience, self.least = float(factor), checks.positive("patience", patience), float(least)
