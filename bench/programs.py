@@ -9,6 +9,7 @@ are compared: the losses of the first batches (dropout off, since each draws its
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import sys
 from collections.abc import Callable
@@ -117,6 +118,10 @@ PROGRAMS = {
 
 def ours(name: str, threads: int) -> Callable[[], Result]:
     rnnfast.set_num_threads(threads)
+    if importlib.util.find_spec("threadpoolctl") is not None:  # as the programs do by OPENBLAS_NUM_THREADS
+        from threadpoolctl import threadpool_limits
+
+        threadpool_limits(1, user_api="blas")
     p = PROGRAMS[name]()
     loss, adam, rng = getattr(nn, p.loss), nn.Adam(p.model.params, p.lr), np.random.default_rng(0)
     first = np.array([loss(p.model(x, lengths=lengths), y)[0] for x, y, lengths in p.batches])

@@ -8,8 +8,8 @@
 
 Three stacked LSTM layers of 50 with dropout 0.2 read the last 60 values, Dense gives the next. What they read are differences
 to the value one season (or --lag steps) before, scaled by what is known of the training part alone: what is left to learn is
-what the season does not tell. The last fifth, in order of time, is for the test alone; when to stop is decided on the fifth of
-the rest before it.
+what the season does not tell. The last fifth, in order of time, is for the test alone. For how many epochs to
+learn is decided on the fifth of the rest before it; then a new network learns from all that is known for so many.
 """
 
 import common  # isort: skip
@@ -74,22 +74,30 @@ def build(make, bidirectional: bool, hidden: int, layers: int, seed: int) -> nn.
     return nn.Sequential(nn.Recurrent(rnn, "last"), nn.Dense(hidden * (2 if bidirectional else 1), 1, rng=seed + 1))
 
 
-def learn(model, training, validation, epochs: int, args, desc: str = "training"):
-    adam = nn.Adam(model.params, 1e-3)
+def learn(model, training, epochs: int, args, validation=None, checkpoint=None, desc: str = "training"):
     return nn.fit(
         model,
         nn.mean_squared_error,
-        adam,
+        nn.Adam(model.params, 3e-3),
         *training,
         validation=validation,
         epochs=epochs,
         batch_size=32,
-        schedule=nn.ReduceOnPlateau(0.5, patience=2),
-        patience=6,
+        schedule=nn.ReduceOnPlateau(0.5, patience=3),
+        patience=10 if validation else None,
         rng=args.seed,
-        checkpoint=args.checkpoint,
+        checkpoint=checkpoint,
         desc=desc,
     )
+
+
+def learn_all(make, training, validation, epochs: int, args, desc: str = "training"):
+    """The model that `make` gives, learnt from both parts for as many epochs as were best for the second; how many."""
+    history = learn(make(), training, epochs, args, validation, args.checkpoint, desc)
+    best = int(np.argmin(history["val_loss"])) + 1
+    model, known = make(), (np.concatenate([training[0], validation[0]], axis=1), np.concatenate([training[1], validation[1]]))
+    learn(model, known, best, args, desc=f"{desc}, all")
+    return model, best
 
 
 def rms(a, b) -> float:
@@ -103,8 +111,10 @@ def noisy_sine(args) -> None:
     training, validation, test, scale = windows(series, 10, 0)
     print("| layer | RMS error | parameters |\n| --- | --- | --- |")
     for name, (make, both) in VARIANTS.items():
-        model = build(make, both, 32, 1, args.seed)
-        learn(model, training, validation, 3 if args.quick else args.epochs, args, name)
+        epochs = 3 if args.quick else args.epochs
+        model, _ = learn_all(
+            lambda make=make, both=both: build(make, both, 32, 1, args.seed), training, validation, epochs, args, name
+        )
         error = rms(scale.inverse(nn.predict(model, test[0])), scale.inverse(test[1]))
         print(f"| {name} | {error:.3f} | {sum(a.size for a in model.params.values())} |")
     truth = scale.inverse(test[1])[:, 0]
@@ -120,7 +130,7 @@ def main() -> None:
     parser.add_argument("--column", metavar="NAME", help="its column to forecast")
     parser.add_argument("--lag", type=int, help="of the differences that are learnt; 0: the values (default: a season, or 1)")
     parser.add_argument("--noisy-sine", action="store_true", help="compare kinds of layers on a noisy sine")
-    parser.add_argument("--epochs", type=int, default=30, help="at most (default %(default)s)")
+    parser.add_argument("--epochs", type=int, default=40, help="at most (default %(default)s)")
     args = parser.parse_args()
     if bool(args.csv) != bool(args.column):
         parser.error("--csv and --column: expected both or neither")
@@ -135,8 +145,8 @@ def main() -> None:
         series = series[:1500]
     lag = lag if args.lag is None else args.lag
     training, validation, test, scale = windows(series, WINDOW, lag)
-    model = build(rnnfast.LSTM, False, HIDDEN, LAYERS, args.seed)
-    history = learn(model, training, validation, 2 if args.quick else args.epochs, args)
+    epochs = 2 if args.quick else args.epochs
+    model, best = learn_all(lambda: build(rnnfast.LSTM, False, HIDDEN, LAYERS, args.seed), training, validation, epochs, args)
     truth, found = series[-len(test[1]) :], scale.inverse(nn.predict(model, test[0]))[:, 0]
     if lag:
         found += series[-len(truth) - lag : -lag]
@@ -145,7 +155,8 @@ def main() -> None:
         "last value": known[-len(truth) :],
         f"value {season} steps ago": series[-len(truth) - season : -season],
     }
-    print(f"{len(history['loss'])} epochs, {training[0].shape[1]} windows learnt, {len(truth)} forecast, one step ahead")
+    windows_learnt = training[0].shape[1] + validation[0].shape[1]
+    print(f"{best} epochs, {windows_learnt} windows learnt, {len(truth)} forecast, one step ahead")
     errors = {"LSTM": rms(found, truth), **{name: rms(values, truth) for name, values in rivals.items()}}
     for name, error in errors.items():
         print(f"RMS error {error:.4g}  {name}")
