@@ -11,6 +11,7 @@ window, B streams side by side, V characters in the vocabulary, E sizes the embe
 
 import common  # isort: skip # noqa: F401
 import argparse
+import json
 import math
 import time
 from pathlib import Path
@@ -23,6 +24,7 @@ from rnnfast import nn
 from rnnfast.progress import progress
 
 PYTHON_HELP = "".join(topics[name] for name in sorted(topics))  # a twelfth of the last tenth also stands before it
+KEPT_EVERY = 100  # steps between checkpoints
 E, DROPOUT = 64, 0.2  # dropout between the layers: so short a text is soon learnt by heart
 CELLS = {"rnn": rnnfast.SimpleRNN, "lstm": rnnfast.LSTM, "gru": rnnfast.GRU}
 PRESETS = {"gru": {"cell": "gru", "hidden": 256, "layers": 2}, "rnn": {"cell": "rnn", "hidden": 128, "layers": 3}}
@@ -72,13 +74,18 @@ class CharModel:
         return "".join(self.vocabulary.decode(ids))
 
 
-def train(model: CharModel, ids, args, rng) -> tuple[int, float]:
-    """ids (N,) -> steps and seconds taken. The text is cut into B streams; the state goes from window to window."""
+def train(model: CharModel, ids, args, rng) -> tuple[int, int, float]:
+    """ids (N,) -> steps in all, steps now and seconds taken. The text is cut into B streams; the state goes from window to
+    window."""
     T, B = args.window, args.batch
     streams = ids[: len(ids) // B * B].reshape(B, -1).T.copy()  # (N // B, B): a window is a block of rows
     adam, state, mean, start, steps, done = nn.Adam(model.params, betas=(0.9, 0.99)), None, None, 0, 0, 0.0
-    limit, began = args.seconds or args.steps, time.perf_counter()
+    if args.checkpoint and Path(args.checkpoint).exists():
+        state, (mean, start, steps, rng.bit_generator.state) = take_up(args.checkpoint, model, adam)
+        done = steps
+    first, limit, began = steps, args.seconds or args.steps, time.perf_counter()
     with progress(round(limit), "seconds" if args.seconds else "steps") as bar:
+        bar.update(int(done))
         while done < limit:
             if start + T >= len(streams):  # the end: begin again, a little further on, so that windows differ
                 start, state = int(rng.integers(min(T, len(streams) - T))), None
@@ -90,10 +97,38 @@ def train(model: CharModel, ids, args, rng) -> tuple[int, float]:
             adam.step(grads)
             start, steps, seconds = start + T, steps + 1, time.perf_counter() - began
             mean = loss if mean is None else 0.95 * mean + 0.05 * loss
-            bar.note(f"loss {mean:.2f}, {steps * B * T / seconds:.0f} chars/s")
+            if args.checkpoint and steps % KEPT_EVERY == 0:
+                keep(args.checkpoint, model, adam, state, (mean, start, steps, rng.bit_generator.state))
+            bar.note(f"loss {mean:.2f}, {(steps - first) * B * T / seconds:.0f} chars/s")
             before, done = done, seconds if args.seconds else steps
             bar.update(int(done) - int(before))
-    return steps, seconds
+    return steps, steps - first, seconds
+
+
+def keep(file: str, model: CharModel, adam: nn.Adam, state, numbers) -> None:
+    """Writes all that training needs to go on as if it had never stopped; the file is replaced whole."""
+    parts = state if isinstance(state, tuple) else (state,)
+    arrays = {f"params/{name}": a for name, a in model.params.items()} | {f"adam/{name}": a for name, a in adam.state.items()}
+    with open(file + ".part", "wb") as stream:
+        np.savez(stream, numbers=json.dumps(numbers), **arrays, **{f"state/{i}": a for i, a in enumerate(parts)})
+    Path(file + ".part").replace(file)
+
+
+def take_up(file: str, model: CharModel, adam: nn.Adam):
+    """What `keep` has written: the state and the numbers; the arrays of model and adam are filled."""
+    try:
+        with np.load(file) as stored:  # arrays only, as below
+            for group, arrays in (("params", model.params), ("adam", adam.state)):
+                for name, a in arrays.items():
+                    a[...] = stored[f"{group}/{name}"]
+            parts = tuple(stored[name] for name in stored.files if name.startswith("state/"))
+            numbers = json.loads(stored["numbers"].item())
+    except (OSError, ValueError, KeyError) as problem:
+        raise SystemExit(
+            f"--checkpoint: expected a file of this model that this program has written, got {file}: {problem}"
+        ) from None
+    adam.steps = numbers[2]
+    return (parts[0] if len(parts) == 1 else parts), numbers
 
 
 def load(path: str) -> CharModel:
@@ -126,6 +161,7 @@ def main() -> None:
     option("--length", type=int, default=500, help="characters to sample (default %(default)s)")
     option("--save", metavar="FILE", help="write weights and vocabulary to this .npz file")
     option("--load", metavar="FILE", help="begin with such a file; the kind and sizes of layers are then the file's")
+    option("--checkpoint", metavar="FILE", help="an .npz file, written every 100 steps; go on from it if it is there")
     option("--quick", action="store_true", help="less of everything: does it run?")
     args = parser.parse_args()
     for name, value in PRESETS[args.preset].items():
@@ -136,6 +172,9 @@ def main() -> None:
         least = 0 if name in ("steps", "seed", "length", "temperature") else 1e-9
         if isinstance(value, (int, float)) and not isinstance(value, bool) and not least <= value < math.inf:
             parser.error(f"--{name}: expected a number {'not below' if least == 0 else 'above'} 0, got {value}")
+
+    if args.checkpoint and args.seconds:
+        parser.error("--checkpoint: expected --steps with it, got --seconds, which never takes the same steps twice")
 
     def attempt(name, action, *arguments):
         try:
@@ -154,10 +193,10 @@ def main() -> None:
     if args.save:
         attempt("save", open, args.save, "ab").close()  # better to fail now than after the training
     if args.steps:
-        steps, seconds = train(model, learnt, args, rng)
+        steps, learnt_now, seconds = train(model, learnt, args, rng)
         print(
             f"held-out loss {model.loss(held_out[:50_000]):.2f} nats per character after {steps} steps, "
-            f"{seconds:.0f} s, {steps * args.batch * args.window / seconds:.0f} characters/s\n"
+            f"{seconds:.0f} s, {learnt_now * args.batch * args.window / max(seconds, 1e-9):.0f} characters/s\n"
         )
     if args.save:
         with attempt("save", open, args.save, "wb") as file:  # given the path itself, savez would append .npz to it

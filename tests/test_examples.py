@@ -2,8 +2,10 @@
 
 import importlib.util
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -119,6 +121,23 @@ def test_char_rnn(tmp_path):
 @pytest.mark.parametrize("arguments", [(), ("--preset", "rnn"), ("--cell", "lstm", "--hidden", "64")])
 def test_char_rnn_learns(tmp_path, arguments):
     assert number(quick("char_rnn", tmp_path, *arguments), r"held-out loss ([\d.]+)") < 3.3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_char_rnn_stopped_by_ctrl_c_goes_on(tmp_path):
+    """The same loss and the same sample as in one go."""
+    file = tmp_path / "run.npz"
+    sizes = ("--steps", 3000, "--batch", 4, "--window", 8, "--hidden", 24, "--length", 60, "--cell", "lstm")
+    whole = run("char_rnn", *sizes).stdout
+    command = [sys.executable, str(EXAMPLES / "char_rnn.py"), *map(str, sizes), "--checkpoint", str(file)]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    while not file.exists() and child.poll() is None:
+        time.sleep(0.01)
+    child.send_signal(signal.SIGINT)
+    stopped, _ = child.communicate(timeout=60)
+    assert child.returncode != 0 and not stopped
+    rest = run("char_rnn", *sizes, "--checkpoint", file).stdout
+    assert re.sub(r" steps, .*", "", rest) == re.sub(r" steps, .*", "", whole) and "after 3000" in rest
 
 
 @pytest.mark.parametrize(
