@@ -10,8 +10,10 @@ RNNFAST_CFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fn
 RNNFAST_LDFLAGS="-fsanitize=address,undefined" \
     "$venv/bin/pip" install -q ".[test]"
 preload="$(gcc -print-file-name=libasan.so):$(gcc -print-file-name=libubsan.so)"
-# Python's own allocator would hide overruns of its objects; tests of how much memory there is or is taken need a plain build
+# Python's own allocator would hide overruns of its objects; tests of how much memory there is or is taken need a plain build;
+# the programs of examples/ would take ten minutes, and call nothing that the other tests do not
 exec env LD_PRELOAD="$preload" PYTHONMALLOC=malloc OPENBLAS_NUM_THREADS=1 \
     ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
     "$venv/bin/python" -m pytest -q -p no:cacheprovider \
-    --deselect tests/test_threads.py::test_memory_that_runs_out --ignore tests/test_memory.py "${@:-tests}"
+    --deselect tests/test_threads.py::test_memory_that_runs_out --ignore tests/test_memory.py \
+    --ignore tests/test_examples.py "${@:-tests}"
