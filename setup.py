@@ -22,7 +22,8 @@ MACROS = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")]
 if os.environ.get("RNNFAST_EMULATE") == "1":
     MACROS.append(("RF_EMULATE", None))
 
-MODULES = ("_order", "_forward", "_backward", "_layer", "_plain")
+ROOM = "src/rnnfast/_kernels"
+MODULES = ("_weights", "_order", "_forward", "_backward", "_call", "_fast_path", "_testing")
 
 
 def extension(name: str, sources: list[str]) -> Extension:
@@ -40,8 +41,8 @@ def extension(name: str, sources: list[str]) -> Extension:
 setup(
     ext_modules=cythonize(
         [
-            extension("rnnfast._core", ["src/rnnfast/_core.pyx", *sorted(glob("csrc/**/*.c", recursive=True))]),
-            *(extension(f"rnnfast.{name}", [f"src/rnnfast/{name}.pyx"]) for name in MODULES),
+            extension("rnnfast._kernels._core", [f"{ROOM}/_core.pyx", *sorted(glob("csrc/**/*.c", recursive=True))]),
+            *(extension(f"rnnfast._kernels.{name}", [f"{ROOM}/{name}.pyx"]) for name in MODULES),
         ],
         include_path=["src"],
     )

@@ -2,10 +2,9 @@
 
 OTHER_PYTHON is the interpreter of an environment in which the other rnnfast is installed. Each version has a process of its
 own, which sleeps while the other works. Rounds alternate, and so does who begins; a figure is the median over the rounds of
-other's time / ours, so more than 1 means that this version is faster. Both run on the same
-CPUs, since virtual ones differ; and where a process's memory happens to lie can cost a short call a fifth of its time, so all of
-it is done anew in several pairs of processes, and a row is the median of those. Only public names are used, so any version can
-be timed.
+other's time / ours, so more than 1 means that this version is faster. Both run on the same CPUs, since virtual ones differ; and
+where a process's memory happens to lie can cost a short call a fifth of its time, so all of it is done anew in several pairs of
+processes, and a row is the median of those. Only public names are used, so any version can be timed.
 """
 
 from __future__ import annotations

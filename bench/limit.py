@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from rnnfast import _core, runtime
+from rnnfast._engine import settings
+from rnnfast._kernels import _testing
 from rnnfast.cells import CELLS
 from rnnfast.proof.contenders import Task
 
@@ -63,15 +64,15 @@ def buffer(nbytes: int) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 def measure(threads: int, caches: dict[str, dict[str, int]]) -> dict[str, Any]:
     """fma: operations a second by dtype; load: bytes a second by level, of so many threads together."""
-    isa = runtime.current_isa()
+    isa = settings.here.isa
     sizes = {"float32": 4, "float64": 8}
-    fma = {dtype: rate([partial(_core.probe_fma, isa, size)] * threads) for dtype, size in sizes.items()}
+    fma = {dtype: rate([partial(_testing.probe_fma, isa, size)] * threads) for dtype, size in sizes.items()}
     load = {}
     largest = max((level["bytes"] for level in caches.values()), default=2**25)
     for name, level in {**caches, MEMORY: {"bytes": 4 * largest, "cpus": threads}}.items():
         nbytes = int((1 if name == MEMORY else FILLED) * level["bytes"] / min(threads, level["cpus"]))
         buffers = [buffer(nbytes) for _ in range(threads)]
-        load[name] = rate([partial(_core.probe_load, isa, data) for data in buffers])
+        load[name] = rate([partial(_testing.probe_load, isa, data) for data in buffers])
     return {"fma": fma, "load": load}
 
 

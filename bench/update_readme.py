@@ -28,7 +28,7 @@ def support(figures: dict[str, Any]) -> str:
     isas = ", ".join(figures["config"]["CPU"]["isas compiled in"])
     rows = []
     for cell in CELLS.values():
-        option = f"`{cell.option}` = {', '.join(map(str, cell.choices))}" if cell.option else ""
+        option = "; ".join(f"`{name}` = {', '.join(map(str, choices))}" for name, choices in cell.options.items())
         rows.append([f"`{cell.layer}`, `{cell.name}`", option, " ".join(cell.gates), "float32, float64", isas, "yes", "yes"])
     return markdown_table(["cell", "options", "gates", "dtypes", "ISAs (x86-64)", "forward", "gradients"], rows)
 

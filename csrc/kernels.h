@@ -25,12 +25,32 @@
 #include "gemm.h"
 #include "probe.h"
 
-/* dh_t: what the product with the gates' gradients of t+1 gives, the gradient from outside, and what no product carries. */
-RF_INLINE V dh_of(const rf_step *s, ptrdiff_t row, ptrdiff_t unit, const span n, V sum)
+/* ---- what the cells' finishes are written with: addresses of element (row, unit) of a step's arrays --------------------- */
+RF_INLINE rf_real *slots_at(const rf_step *s, ptrdiff_t row, ptrdiff_t unit) /* of slot 0; the next is H further */
 {
-    if (s->carry_in) sum = v_add(sum, get((const T *)s->carry + row * s->p.cols + unit, n));
-    return s->dy ? v_add(sum, get((const T *)s->dy + row * s->ld_dy + unit, n)) : sum;
+    return (rf_real *)s->slots + row * s->ld_slots + unit;
 }
+RF_INLINE rf_real *h_at(const rf_step *s, ptrdiff_t row, ptrdiff_t unit) { return (rf_real *)s->h + row * s->ld_h + unit; }
+RF_INLINE const rf_real *h_prev_at(const rf_step *s, ptrdiff_t row, ptrdiff_t unit)
+{
+    return (const rf_real *)s->h_prev + row * s->ld_h_prev + unit;
+}
+/* of an array (rows, H) without gaps: c, dc, carry */
+RF_INLINE rf_real *state_at(const rf_step *s, const void *state, ptrdiff_t row, ptrdiff_t unit)
+{
+    return (rf_real *)state + row * s->p.cols + unit;
+}
+
+/* dh_t: what the product with the gates' gradients of t+1 gives, the gradient from outside, and what no product carries. */
+RF_INLINE rf_vec dh_at(const rf_step *s, ptrdiff_t row, ptrdiff_t unit, const v_span n, rf_vec sum)
+{
+    if (s->carry_in) sum = v_add(sum, v_get(state_at(s, s->carry, row, unit), n));
+    return s->dy ? v_add(sum, v_get((const rf_real *)s->dy + row * s->ld_dy + unit, n)) : sum;
+}
+
+/* Begins a finish: what happens to the n units from `unit` on of one row, whose gates' sums are in sum[GATES]. */
+#define RF_UNIT(NAME) \
+    RF_INLINE void NAME##_unit(const rf_step *s, ptrdiff_t row, ptrdiff_t unit, const v_span n, rf_vec *sum)
 
 #define RF_KERNELS
 #include "cells/list.h"
@@ -45,7 +65,7 @@ RF_INLINE V dh_of(const rf_step *s, ptrdiff_t row, ptrdiff_t unit, const span n,
 #define RF_DTYPE f64
 #endif
 const rf_kernels RF_TABLE_NAME(RF_ISA, RF_DTYPE) = {
-    .itemsize = sizeof(T), .lanes = LANES, .width = 2 * LANES, .mr = MR2,
+    .itemsize = sizeof(rf_real), .lanes = RF_LANES, .width = 2 * RF_LANES, .mr = RF_MR2,
     .pack_gates = pack_gates, .pack_rows = pack_rows, .column_sum = column_sum, .gemm = gemm,
     .tanh = map_tanh, .sigmoid = map_sigmoid,
     .probe_fma = probe_fma, .probe_load = probe_load,

@@ -66,7 +66,7 @@ static int keep(void *p, size_t size)
     return 1;
 }
 
-size_t rf_trim(void)
+static size_t free_kept(void)
 {
     size_t bytes = 0;
     if (atomic_flag_test_and_set(&kept.busy)) return 0;
@@ -83,7 +83,7 @@ void *rf_alloc(size_t bytes)
     const size_t size = rounded(bytes), align = bytes >= RF_HUGE_FROM ? RF_HUGE_PAGE : 64;
     void *p = take_kept(size);
     if (p) return p;
-    if (posix_memalign(&p, align, size ? size : 64) != 0 && (!rf_trim() || posix_memalign(&p, align, size) != 0)) return NULL;
+    if (posix_memalign(&p, align, size ? size : 64) != 0 && (!free_kept() || posix_memalign(&p, align, size) != 0)) return NULL;
 #ifdef MADV_HUGEPAGE
     if (bytes >= RF_HUGE_FROM) (void)madvise(p, bytes, MADV_HUGEPAGE); /* advice: failure costs nothing but speed */
 #endif
@@ -95,28 +95,70 @@ void rf_free(void *p, size_t bytes)
     if (p && !keep(p, rounded(bytes))) free(p);
 }
 
-/* One growing block a thread. The size is kept in the block's first 64 bytes; the key's destructor frees it. */
+/* ---- the scratch of each OS thread ------------------------------------------------------------------------
+ * One growing block a thread. What must be known of it is kept in its own first 64 bytes; the key's destructor frees it. */
+typedef struct scratch {
+    size_t bytes;              /* after this head */
+    int open;
+} scratch;
+enum { RF_SCRATCH_HEAD = 64 };
+_Static_assert(sizeof(scratch) <= RF_SCRATCH_HEAD, "raise RF_SCRATCH_HEAD");
+
 static pthread_key_t scratch_key;
 static pthread_once_t scratch_once = PTHREAD_ONCE_INIT;
 static int scratch_ready;
+static _Thread_local scratch *mine; /* what the key holds, at hand */
 
 static void make_key(void) { scratch_ready = pthread_key_create(&scratch_key, free) == 0; }
 
-void *rf_scratch(size_t bytes)
+static scratch *new_scratch(size_t bytes)
 {
-    pthread_once(&scratch_once, make_key);
-    if (!scratch_ready || bytes > SIZE_MAX - 64) return NULL;
-    char *block = pthread_getspecific(scratch_key);
-    if (!block || *(size_t *)block < bytes) {
+    scratch *s = bytes > SIZE_MAX / 2 ? NULL : rf_alloc(bytes + RF_SCRATCH_HEAD);
+    if (s) *s = (scratch){.bytes = bytes, .open = 0};
+    return s;
+}
+
+static size_t free_scratch(void)
+{
+    const size_t bytes = mine && !mine->open ? mine->bytes + RF_SCRATCH_HEAD : 0;
+    if (bytes) {
         pthread_setspecific(scratch_key, NULL);
-        free(block);
-        block = rf_alloc(bytes + 64);
-        if (!block) return NULL;
-        *(size_t *)block = bytes;
-        if (pthread_setspecific(scratch_key, block) != 0) {
-            free(block);
-            return NULL;
-        }
+        free(mine);
+        mine = NULL;
     }
-    return block + 64;
+    return bytes;
+}
+
+int rf_scratch_reserve(size_t bytes)
+{
+    if (mine && (mine->open || mine->bytes >= bytes)) return 1;
+    pthread_once(&scratch_once, make_key);
+    (void)free_scratch();
+    if (!scratch_ready || !(mine = new_scratch(bytes))) return 0;
+    if (pthread_setspecific(scratch_key, mine) == 0) return 1;
+    (void)free_scratch();
+    return 0;
+}
+
+void *rf_scratch_open(size_t bytes)
+{
+    scratch *s = NULL;
+    if (mine && mine->open) s = new_scratch(bytes);
+    else if (rf_scratch_reserve(bytes)) s = mine;
+    if (!s) return NULL;
+    s->open = 1;
+    return (char *)s + RF_SCRATCH_HEAD;
+}
+
+void rf_scratch_close(void *p)
+{
+    scratch *s = (scratch *)((char *)p - RF_SCRATCH_HEAD);
+    s->open = 0;
+    if (s != mine) rf_free(s, s->bytes + RF_SCRATCH_HEAD);
+}
+
+size_t rf_trim(void)
+{
+    const size_t bytes = free_scratch();
+    return bytes + free_kept();
 }

@@ -61,7 +61,8 @@ typedef struct rf_step {
 
 typedef void (*rf_step_fn)(const rf_step *);
 
-/* ---- what the loops must know of a cell: numbers only ------------------------------------------- */
+/* ---- what the loops must know of a cell: numbers only -------------------------------------------
+ * What the loops take for granted of these numbers stands at rf_cell_problem (cells/cells.c), which checks it. */
 enum { RF_SRC_X = -1, RF_SRC_H = -2 };     /* sources >= 0 are slot numbers */
 enum { RF_TO_IH, RF_TO_HH };
 
@@ -85,7 +86,7 @@ typedef struct rf_cell {
     const char *name;
     int gates;                             /* G: blocks of H rows in W_ih and W_hh */
     int slots;                             /* S: blocks of H columns in a row of slots */
-    int saved;                             /* slots that must live until backward (0: they are only scratch) */
+    int saves_slots;                       /* the slots must live until backward, else they are only scratch */
     int has_c;                             /* keeps a cell state c */
     int has_carry;                         /* dh_{t-1} has a part that no product gives (GRU: z * dh_t) */
     int reads_h_prev;                      /* backward's elementwise part reads h_{t-1} */
@@ -101,6 +102,9 @@ typedef struct rf_cell {
 extern const rf_cell rf_cells[];
 extern const int rf_cell_count;
 int rf_find_cell(const char *name);        /* index, or -1 */
+
+/* Writes into text what the loops could not do with these numbers, and returns 1; 0 if they can do all. */
+int rf_cell_problem(const rf_cell *, char *text, size_t room);
 
 /* ---- kernels of one (ISA, dtype) ------------------------------------------------------------------ */
 enum { RF_MAX_CELLS = 8 };
@@ -144,25 +148,49 @@ void rf_fp_leave(uint64_t saved);
 
 /* ---- memory ------------------------------------------------------------------------------------------
  * rf_alloc: 64-byte aligned, uninitialised, NULL on failure. rf_free: with the bytes asked for; keeps large blocks
- * for later rf_allocs, up to a bound. rf_trim frees those; returns their bytes. rf_scratch: memory of the calling OS
- * thread, kept until a larger request, freed with the thread; NULL on failure. */
+ * for later rf_allocs, up to a bound. rf_trim frees those and the scratch of the calling OS thread; returns the bytes. */
 enum { RF_KEPT_FROM = 1 << 20 };            /* bytes of a large block */
 void *rf_alloc(size_t bytes);
 void rf_free(void *, size_t bytes);
 size_t rf_trim(void);
-void *rf_scratch(size_t bytes);
+
+/* The scratch of the calling OS thread: one block, kept for the next call, freed with the thread. open returns so many bytes
+ * until close, NULL on failure; reserve makes the block large enough for a later open, 0 on failure. A second open before the
+ * close (a signal handler's call inside a call) gets a block of its own. */
+int rf_scratch_reserve(size_t bytes);
+void *rf_scratch_open(size_t bytes);
+void rf_scratch_close(void *);
+
+/* ---- words that several threads may touch at once, in no order with anything else --------------------- */
+/* 0 and 1 in turns: returns what was there and leaves the other. */
+static inline int rf_alternate(int *word) { return __atomic_fetch_xor(word, 1, __ATOMIC_RELAXED); }
+/* 0 until it is set */
+static inline int rf_flag(const int *flag) { return __atomic_load_n(flag, __ATOMIC_RELAXED); }
+static inline void rf_set_flag(int *flag) { __atomic_store_n(flag, 1, __ATOMIC_RELAXED); }
 
 /* ---- thread team -------------------------------------------------------------------------------------
- * acquire -> run -> release. acquire returns how many threads the caller has (1 when the team is busy
- * with another caller, rests or threads cannot be had; or the call is brief and workers are asleep: waking them would take
- * longer), never more than asked for. let_rest: whether the
- * team may rest where other pools take its processors; returns what was set before. */
+ * cpus -> acquire -> run -> release. cpus: how many threads a call of this thread may have, the CPUs in its affinity mask;
+ * remembered for the acquire that follows. acquire returns how many threads the caller has, never more than cpus said or than
+ * asked for; 1 when the team is busy with another caller, rests or threads cannot be had; or the call is brief and workers are
+ * asleep: waking them would take longer. run may use fewer than acquired; release takes what acquire returned. */
 enum { RF_MAX_THREADS = 256 };
 typedef void (*rf_task)(void *arg, int thread, int threads);
+int rf_team_cpus(void);
 int rf_team_acquire(int want, int brief);
 void rf_team_run(rf_task task, void *arg, int threads);
-void rf_team_barrier(int threads);         /* inside a task, every thread; also orders memory */
-void rf_team_release(int threads);
+void rf_team_release(int acquired);
+
+/* Inside a task, called by every thread; also orders memory. agree: the same answer for all, whether any thread's vote was
+ * not 0. */
+void rf_team_barrier(int threads);
+int rf_team_agree(int threads, int vote);
+
+/* For tests; each returns what was set before. let_rest: whether the team may rest where other pools take its processors.
+ * exceed: whether calls may have more threads than the CPUs in the mask. */
 int rf_team_let_rest(int on);
+int rf_team_exceed(int on);
+
+/* A clock that only goes forward. */
+int64_t rf_now_ns(void);
 
 #endif

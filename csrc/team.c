@@ -2,10 +2,12 @@
  * a second caller is told to go on alone instead of queueing, so many Python threads may compute at once.
  *
  * A worker waits in its own mailbox: it spins for RF_SPIN_NS after its last job (a sequence of calls pays no wake-up),
- * then sleeps on a condition variable, so an idle team costs other thread pools nothing. A forked child starts with no
- * workers and makes its own. Only this file starts and joins OS threads.
+ * then sleeps on a condition variable, so an idle team costs other thread pools nothing. Inside a call whoever waits spins for
+ * some microseconds, then gives its processor away whenever it can, then sleeps: the one waited for may need that processor.
+ * A forked child starts with no workers and makes its own. Only this file starts OS threads.
  *
- * A brief call takes only workers that are awake: waking one takes longer than it would save.
+ * A call never has more threads than the CPUs in its thread's affinity mask: two that share a processor would hold one another
+ * up at every barrier. A brief call takes only workers that are awake: waking one takes longer than it would save.
  *
  * Beside busy pools a worker that lost its processor holds up every barrier for milliseconds, and the call takes many times
  * what one thread would. The caller notices that it waited for most of a call; the team then rests, longer each time in a
@@ -19,15 +21,19 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "rnnfast.h"
 
-enum { RF_SPIN_NS = 200000, RF_SPINS_BEFORE_YIELD = 1000, RF_LONGEST_REST = 16 /* times what was lost */,
+enum { RF_SPIN_NS = 200000 /* after a job */,
+       RF_SPINS_BEFORE_YIELD = 1000 /* in a call: 10 to 50 us */, RF_YIELD_NS = 200000 /* and then, before it sleeps */,
+       RF_LONGEST_REST = 16 /* times what was lost */,
        RF_LOST_NS = 1000000 /* waking a worker costs a tenth of this; one without a processor, a time slice */,
        RF_LOST_IN_A_ROW = 3 /* a worker is woken once, not at every call */,
-       RF_PART_EVERY_NS = 1000000, RF_FOLLOW_EVERY = 256,
+       RF_PART_EVERY_NS = 1000000,
        RF_WAKE_NS = 100000 /* twice what waking a worker takes: a call that takes longer alone is not brief */,
-       RF_LONGEST_REST_NS = 30000000 /* one long loss, a machine that stood still, is no reason to rest for long */ };
+       RF_LONGEST_REST_NS = 30000000 /* one long loss, a machine that stood still, is no reason to rest for long */,
+       RF_STACK_BYTES = 1 << 20 /* of a worker: its loops need some 64 kB; the usual 8 MB count as memory of the process */ };
 
 typedef struct worker {
     _Alignas(64) atomic_uint job;  /* number of the last job given to this worker */
@@ -49,17 +55,21 @@ static struct {
 #ifdef __linux__
     cpu_set_t allowed;             /* the affinity of caller and workers; touched by the owner, read in its jobs */
 #endif
-    unsigned brief_calls;          /* these: touched by the owner only */
-    int followed;                  /* workers whose affinity is `allowed` */
+    int followed;                  /* workers whose affinity is `allowed`; these: touched by the owner only */
     int64_t rests_until;
     int losses;                    /* calls in a row that took longer than alone */
     int rest;                      /* in times of what was lost; 0: the last call went well */
-    atomic_int never_rests;        /* for tests */
+    atomic_int never_rests, exceeds; /* for tests */
+    pthread_mutex_t lock;          /* of those who sleep inside a call */
+    pthread_cond_t wake;
     _Alignas(64) atomic_int owned; /* a caller has the team */
-    _Alignas(64) atomic_int running;
+    _Alignas(64) atomic_uint running;
+    atomic_int sleepers;
     _Alignas(64) atomic_int arrived;
-    _Alignas(64) atomic_uint passed;
-} team;
+    atomic_int votes;              /* of those who arrived, not all 0 */
+    _Alignas(64) atomic_uint passed; /* barriers */
+    int agreed[2];                 /* what was voted at the last two: one may still be read while the next is written */
+} team = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
 
 static inline void pause_cpu(void)
 {
@@ -70,61 +80,49 @@ static inline void pause_cpu(void)
 #endif
 }
 
-static int64_t now_ns(void)
+int64_t rf_now_ns(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* One wait: spin, then give the processor away, since the one waited for may need it. What a thread waited beyond its spins
- * adds up in `waited`. */
-typedef struct turn {
-    int spins;
-    int64_t since;
-} turn;
+/* ---- affinity ------------------------------------------------------------------------------------------------------------ */
+#ifdef __linux__
+static _Thread_local cpu_set_t mask;     /* of this thread, as rf_team_cpus found it */
+#endif
+static _Thread_local int cpus_in_mask;
 
-static _Thread_local int64_t waited;
-
-static inline void wait_turn(turn *t)
+int rf_team_cpus(void)
 {
-    pause_cpu();
-    if (++t->spins < RF_SPINS_BEFORE_YIELD) return;
-    if (!t->since) t->since = now_ns();
-    sched_yield();
+    int count = 0;
+#ifdef __linux__
+    if (pthread_getaffinity_np(pthread_self(), sizeof mask, &mask) == 0) count = CPU_COUNT(&mask);
+#endif
+    if (!count) count = (int)sysconf(_SC_NPROCESSORS_ONLN); /* or there are more CPUs than a mask has bits */
+    cpus_in_mask = count < 1 ? 1 : count;
+    return atomic_load_explicit(&team.exceeds, memory_order_relaxed) ? RF_MAX_THREADS : cpus_in_mask;
 }
 
-static inline void end_wait(const turn *t)
+/* Workers run where the caller may run, also when its mask has changed since they were started. */
+static void follow_affinity(void)
 {
-    if (t->since) waited += now_ns() - t->since;
-}
-
-static void wait_for_job(worker *me, unsigned seen)
-{
-    for (;;) {
-        const int64_t until = now_ns() + RF_SPIN_NS;
-        do {
-            for (int i = 0; i < 64; ++i) {
-                if (atomic_load_explicit(&me->job, memory_order_acquire) != seen) return;
-                pause_cpu();
-            }
-        } while (now_ns() < until);
-        pthread_mutex_lock(&me->lock);
-        atomic_store(&me->asleep, 1);  /* sequentially consistent with the load of job: give_job sees one or the other */
-        while (atomic_load(&me->job) == seen && !atomic_load(&me->roused)) pthread_cond_wait(&me->wake, &me->lock);
-        atomic_store(&me->asleep, 0);
-        atomic_store(&me->roused, 0);
-        pthread_mutex_unlock(&me->lock);
-    }
+#ifdef __linux__
+    if (team.followed == team.started && CPU_EQUAL(&mask, &team.allowed)) return;
+    for (int i = 1; i <= team.started; ++i) pthread_setaffinity_np(team.workers[i].thread, sizeof mask, &mask);
+    team.allowed = mask;
+    team.followed = team.started;
+#endif
 }
 
 /* Woken at once after a stop, the threads of a process may find themselves on one processor, and Linux leaves them there: both
- * have just run, which makes them too warm to move. Forbidding the caller's processor for a moment moves the worker away. */
+ * have just run, which makes them too warm to move. Taking the caller's processor out of its mask for a moment moves the worker
+ * away. */
 static void part_from_caller(worker *me)
 {
 #ifdef __linux__
     if (sched_getcpu() != team.cpu) return;
-    const int64_t now = now_ns();
+    const int64_t now = rf_now_ns();
     cpu_set_t others = team.allowed;
     CPU_CLR(team.cpu, &others);
     if (now - me->parted < RF_PART_EVERY_NS || !CPU_COUNT(&others)) return;
@@ -136,6 +134,67 @@ static void part_from_caller(worker *me)
 #endif
 }
 
+/* ---- waiting inside a call ------------------------------------------------------------------------------------------------
+ * For a word to be another than `seen`: spin, then yield, then sleep. What a thread waited beyond its spins adds up in
+ * `waited`. Whoever changes a word that is waited for calls woken(). */
+static _Thread_local int64_t waited;
+
+static void sleep_while(atomic_uint *word, unsigned seen)
+{
+    pthread_mutex_lock(&team.lock);
+    atomic_fetch_add(&team.sleepers, 1); /* sequentially consistent, as the change of the word: woken() sees one or we the other */
+    while (atomic_load(word) == seen) pthread_cond_wait(&team.wake, &team.lock);
+    atomic_fetch_sub(&team.sleepers, 1);
+    pthread_mutex_unlock(&team.lock);
+}
+
+static inline void woken(void)
+{
+    if (!atomic_load(&team.sleepers)) return;
+    pthread_mutex_lock(&team.lock);
+    pthread_cond_broadcast(&team.wake);
+    pthread_mutex_unlock(&team.lock);
+}
+
+static void wait_while(atomic_uint *word, unsigned seen)
+{
+    for (int i = 0; i < RF_SPINS_BEFORE_YIELD; ++i) {
+        if (atomic_load_explicit(word, memory_order_acquire) != seen) return;
+        pause_cpu();
+    }
+    const int64_t since = rf_now_ns();
+    int64_t now = since;
+    while (atomic_load_explicit(word, memory_order_acquire) == seen && now - since < RF_YIELD_NS) {
+        sched_yield();
+        now = rf_now_ns();
+    }
+    if (atomic_load_explicit(word, memory_order_acquire) == seen) {
+        sleep_while(word, seen);
+        now = rf_now_ns();
+    }
+    waited += now - since;
+}
+
+/* ---- workers ------------------------------------------------------------------------------------------------------------- */
+static void wait_for_job(worker *me, unsigned seen)
+{
+    for (;;) {
+        const int64_t until = rf_now_ns() + RF_SPIN_NS;
+        do {
+            for (int i = 0; i < 64; ++i) {
+                if (atomic_load_explicit(&me->job, memory_order_acquire) != seen) return;
+                pause_cpu();
+            }
+        } while (rf_now_ns() < until);
+        pthread_mutex_lock(&me->lock);
+        atomic_store(&me->asleep, 1);  /* sequentially consistent with the load of job: give_job sees one or the other */
+        while (atomic_load(&me->job) == seen && !atomic_load(&me->roused)) pthread_cond_wait(&me->wake, &me->lock);
+        atomic_store(&me->asleep, 0);
+        atomic_store(&me->roused, 0);
+        pthread_mutex_unlock(&me->lock);
+    }
+}
+
 static void *worker_main(void *arg)
 {
     worker *me = arg;
@@ -143,7 +202,8 @@ static void *worker_main(void *arg)
         wait_for_job(me, seen);
         part_from_caller(me);
         team.task(team.arg, me->index, team.threads);
-        atomic_fetch_sub_explicit(&team.running, 1, memory_order_release);
+        atomic_fetch_sub(&team.running, 1);
+        woken();
     }
     return NULL;
 }
@@ -161,15 +221,54 @@ static void give_job(worker *to)
     if (atomic_load(&to->asleep)) wake(to);
 }
 
+static int start_worker(int index)
+{
+    worker *w = &team.workers[index];
+    pthread_attr_t attributes;
+    sigset_t all, before;
+    w->index = index;
+    atomic_store(&w->job, 0);
+    atomic_store(&w->asleep, 0);
+    atomic_store(&w->roused, 0);
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_cond_init(&w->wake, NULL);
+    if (pthread_attr_init(&attributes) != 0) return 0;
+    pthread_attr_setstacksize(&attributes, RF_STACK_BYTES);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    sigfillset(&all); /* signals are for the threads of Python */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const int failed = pthread_create(&w->thread, &attributes, worker_main, w);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    return !failed;
+}
+
+/* In a forked child, where no worker lives and any lock may have been held. */
+static void forget_workers(void)
+{
+    team.started = team.followed = team.losses = team.rest = 0;
+    team.rests_until = 0;
+    atomic_store(&team.owned, 0);
+    atomic_store(&team.running, 0);
+    atomic_store(&team.arrived, 0);
+    atomic_store(&team.votes, 0);
+    atomic_store(&team.sleepers, 0);
+    pthread_mutex_init(&team.lock, NULL);
+    pthread_cond_init(&team.wake, NULL);
+}
+
+static void register_fork(void) { pthread_atfork(NULL, NULL, forget_workers); }
+
+/* ---- the caller ---------------------------------------------------------------------------------------------------------- */
 /* A brief call that went alone: when it began, and, of the last, how long it took and when it ended. */
 static _Thread_local int64_t alone_since;
 static atomic_llong alone_took, alone_ended;
 
 /* Whether the workers of a team of so many threads are awake. A brief call does not wait for those asleep; it rouses them for
  * the next if calls follow one another more closely than workers spin. */
-static int all_awake(int threads)
+static int all_awake(int threads, int64_t now)
 {
-    const int follows = now_ns() - atomic_load_explicit(&alone_ended, memory_order_relaxed) < RF_SPIN_NS;
+    const int follows = now - atomic_load_explicit(&alone_ended, memory_order_relaxed) < RF_SPIN_NS;
     int awake = 1;
     for (int i = 1; i < threads; ++i) {
         worker *w = &team.workers[i];
@@ -180,68 +279,31 @@ static int all_awake(int threads)
     return awake;
 }
 
-/* Workers run where the caller may run, also when its mask has changed since they were started. */
-static void follow_affinity(void)
-{
-#ifdef __linux__
-    cpu_set_t mask;
-    if (pthread_getaffinity_np(pthread_self(), sizeof mask, &mask) != 0) return;
-    if (team.followed == team.started && CPU_EQUAL(&mask, &team.allowed)) return;
-    for (int i = 1; i <= team.started; ++i) pthread_setaffinity_np(team.workers[i].thread, sizeof mask, &mask);
-    team.allowed = mask;
-    team.followed = team.started;
-#endif
-}
-
-static int start_worker(int index)
-{
-    worker *w = &team.workers[index];
-    sigset_t all, before;
-    w->index = index;
-    atomic_store(&w->job, 0);
-    atomic_store(&w->asleep, 0);
-    atomic_store(&w->roused, 0);
-    pthread_mutex_init(&w->lock, NULL);
-    pthread_cond_init(&w->wake, NULL);
-    sigfillset(&all); /* signals are for the threads of Python */
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int failed = pthread_create(&w->thread, NULL, worker_main, w);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (failed) return 0;
-    pthread_detach(w->thread);
-    return 1;
-}
-
-static void forget_workers(void)
-{
-    team.started = team.followed = team.losses = team.rest = 0;
-    team.rests_until = 0;
-    atomic_store(&team.owned, 0);
-    atomic_store(&team.running, 0);
-    atomic_store(&team.arrived, 0);
-}
-
-static void register_fork(void) { pthread_atfork(NULL, NULL, forget_workers); }
-
 int rf_team_acquire(int want, int brief)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     if (want <= 1 || atomic_exchange_explicit(&team.owned, 1, memory_order_acquire)) return 1;
     pthread_once(&once, register_fork);
+    if (!cpus_in_mask) rf_team_cpus();
+    if (want > cpus_in_mask && !atomic_load_explicit(&team.exceeds, memory_order_relaxed)) want = cpus_in_mask;
     if (want > RF_MAX_THREADS) want = RF_MAX_THREADS;
     while (team.started < want - 1 && start_worker(team.started + 1)) ++team.started;
     if (want > team.started + 1) want = team.started + 1;
+    follow_affinity();
     if (brief) {
         const int64_t took = atomic_load_explicit(&alone_took, memory_order_relaxed);
         brief = took < RF_WAKE_NS;
         /* not for good: it may have been a hiccup, or calls are shorter now */
         if (!brief) atomic_store_explicit(&alone_took, took - took / 16, memory_order_relaxed);
     }
-    if (!brief || team.brief_calls++ % RF_FOLLOW_EVERY == 0) follow_affinity(); /* a system call */
-    if (want > 1 && now_ns() < team.rests_until) want = 1;
-    if (want > 1 && brief && !all_awake(want)) {
-        alone_since = now_ns();
-        want = 1;
+    if (want > 1 && (brief || team.rests_until)) {
+        const int64_t now = rf_now_ns();
+        if (now < team.rests_until) {
+            want = 1;
+        } else if (brief && !all_awake(want, now)) {
+            alone_since = now;
+            want = 1;
+        }
     }
     if (want == 1) atomic_store_explicit(&team.owned, 0, memory_order_release);
     return want;
@@ -250,7 +312,12 @@ int rf_team_acquire(int want, int brief)
 /* Alone, the caller would have needed its own working time once a thread: was the call longer than that? */
 static void judge(int64_t began, int threads)
 {
-    const int64_t end = now_ns(), working = end - began - waited;
+    if (!waited) {
+        team.losses = team.rest = 0;
+        team.rests_until = 0;
+        return;
+    }
+    const int64_t end = rf_now_ns(), working = end - began - waited;
     const int longer = end - began > threads * working && !atomic_load_explicit(&team.never_rests, memory_order_relaxed);
     team.losses = longer ? team.losses + 1 : 0;
     const int lost = longer && (waited > RF_LOST_NS || team.losses >= RF_LOST_IN_A_ROW);
@@ -259,16 +326,13 @@ static void judge(int64_t began, int threads)
     team.rests_until = end + (rest < RF_LONGEST_REST_NS ? rest : RF_LONGEST_REST_NS);
 }
 
-int rf_team_let_rest(int on) { return !atomic_exchange(&team.never_rests, !on); }
-
 void rf_team_run(rf_task task, void *arg, int threads)
 {
     if (threads == 1) {
         task(arg, 0, 1);
         return;
     }
-    const int64_t began = now_ns();
-    turn last = {0};
+    const int64_t began = rf_now_ns();
     waited = 0;
     team.task = task;
     team.arg = arg;
@@ -276,35 +340,45 @@ void rf_team_run(rf_task task, void *arg, int threads)
 #ifdef __linux__
     team.cpu = sched_getcpu();
 #endif
-    atomic_store(&team.running, threads - 1);
+    atomic_store(&team.running, (unsigned)threads - 1);
     for (int i = 1; i < threads; ++i) give_job(&team.workers[i]);
     task(arg, 0, threads);
-    while (atomic_load_explicit(&team.running, memory_order_acquire)) wait_turn(&last);
-    end_wait(&last);
+    for (unsigned left; (left = atomic_load_explicit(&team.running, memory_order_acquire)) > 0;)
+        wait_while(&team.running, left);
     judge(began, threads);
 }
 
-void rf_team_barrier(int threads)
+int rf_team_agree(int threads, int vote)
 {
-    if (threads == 1) return;
+    if (threads == 1) return vote;
     const unsigned passed = atomic_load_explicit(&team.passed, memory_order_relaxed);
+    if (vote) atomic_store_explicit(&team.votes, 1, memory_order_relaxed);
     if (atomic_fetch_add_explicit(&team.arrived, 1, memory_order_acq_rel) + 1 == threads) {
+        team.agreed[passed & 1] = atomic_load_explicit(&team.votes, memory_order_relaxed);
+        atomic_store_explicit(&team.votes, 0, memory_order_relaxed);
         atomic_store_explicit(&team.arrived, 0, memory_order_relaxed);
-        atomic_fetch_add_explicit(&team.passed, 1, memory_order_release);
-        return;
+        atomic_fetch_add(&team.passed, 1);
+        woken();
+    } else {
+        wait_while(&team.passed, passed);
     }
-    turn mine = {0};
-    while (atomic_load_explicit(&team.passed, memory_order_acquire) == passed) wait_turn(&mine);
-    end_wait(&mine);
+    return team.agreed[passed & 1];
 }
 
-void rf_team_release(int threads)
+void rf_team_barrier(int threads) { (void)rf_team_agree(threads, 0); }
+
+void rf_team_release(int acquired)
 {
     if (alone_since) {
-        const int64_t now = now_ns();
+        const int64_t now = rf_now_ns();
         atomic_store_explicit(&alone_took, now - alone_since, memory_order_relaxed);
         atomic_store_explicit(&alone_ended, now, memory_order_relaxed);
         alone_since = 0;
     }
-    if (threads > 1) atomic_store_explicit(&team.owned, 0, memory_order_release);
+    if (acquired > 1) atomic_store_explicit(&team.owned, 0, memory_order_release);
 }
+
+/* ---- for tests ------------------------------------------------------------------------------------------------------------ */
+int rf_team_let_rest(int on) { return !atomic_exchange(&team.never_rests, !on); }
+
+int rf_team_exceed(int on) { return atomic_exchange(&team.exceeds, on); }

@@ -6,19 +6,19 @@
  * (Finishes inlined into every tile shape, with no buffer, made 2.6 MB of code for the same work: tried and dropped,
  * docs/performance.md.)
  *
- * Packed panel of a weight: for each k, nv vectors side by side: the gates of LANES units, or, with one gate, two vectors
- * of units.          k=0: [gate 0: LANES units][gate 1: LANES units]...   k=1: [gate 0 ...
+ * Packed panel of a weight: for each k, nv vectors side by side: the gates of RF_LANES units, or, with one gate, two vectors
+ * of units.          k=0: [gate 0: RF_LANES units][gate 1: RF_LANES units]...   k=1: [gate 0 ...
  */
 enum { RF_TILE_VECTORS = 24 }; /* 12 x 2, 8 x 3, 6 x 4 */
 
 typedef struct tile_args {
-    const T *a, *w;        /* first element of the tile's first row, of its first panel */
-    V *acc;                /* [(r*pn + q)*nv + v]: where the accumulators go, */
-    T *c;                  /* or, if not NULL, the tile's place in C (full panels of nv = 2 alone) */
+    const rf_real *a, *w;        /* first element of the tile's first row, of its first panel */
+    rf_vec *acc;                /* [(r*pn + q)*nv + v]: where the accumulators go, */
+    rf_real *c;                  /* or, if not NULL, the tile's place in C (full panels of nv = 2 alone) */
     ptrdiff_t ldc;
-    const T *bias;         /* added to what goes into C, or NULL */
+    const rf_real *bias;         /* added to what goes into C, or NULL */
     int resume;            /* go on from what acc or C holds, not from 0 */
-    const T *ahead;        /* fetched into L2, ahead_step further at each k */
+    const rf_real *ahead;        /* fetched into L2, ahead_step further at each k */
     ptrdiff_t ahead_step;
 } tile_args;
 
@@ -27,45 +27,45 @@ typedef struct tile_args {
 RF_INLINE void tile_product(const int mr, const int pn, const int nv, const int used, const int packed_a, const rf_product *p,
                             const tile_args *t)
 {
-    const ptrdiff_t row = packed_a ? 1 : p->lda, step = packed_a ? MR2 : 1, panel = p->k_panel * nv * LANES;
-    const T *a = t->a, *w = t->w, *ahead = t->ahead;
+    const ptrdiff_t row = packed_a ? 1 : p->lda, step = packed_a ? RF_MR2 : 1, panel = p->k_panel * nv * RF_LANES;
+    const rf_real *a = t->a, *w = t->w, *ahead = t->ahead;
     const ptrdiff_t ahead_step = t->ahead_step;
     const int wide = pn * used, direct = nv == 2 && used == nv && t->c;
-    V acc[RF_TILE_VECTORS];
+    rf_vec acc[RF_TILE_VECTORS];
     RF_UNROLL for (int i = 0; i < mr * wide; ++i) acc[i] = v_set1(0);
     if (direct) {
         RF_UNROLL for (int r = 0; r < mr; ++r)
             RF_UNROLL for (int v = 0; v < wide; ++v) {
-                if (t->resume) acc[r * wide + v] = v_load(t->c + r * t->ldc + v * LANES);
+                if (t->resume) acc[r * wide + v] = v_load(t->c + r * t->ldc + v * RF_LANES);
                 /* the place of the next panel, a product ahead: no hardware prefetcher sees columns */
-                __builtin_prefetch(t->c + r * t->ldc + (wide + v) * LANES, 1);
+                __builtin_prefetch(t->c + r * t->ldc + (wide + v) * RF_LANES, 1);
             }
     } else if (t->resume) {
         RF_UNROLL for (int i = 0; i < mr * wide; ++i) acc[i] = t->acc[i / used * nv + i % used];
     }
-    for (ptrdiff_t k = 0; k < p->k; ++k, a += step, w += nv * LANES, ahead += ahead_step) {
+    for (ptrdiff_t k = 0; k < p->k; ++k, a += step, w += nv * RF_LANES, ahead += ahead_step) {
         if (mr > 1) __builtin_prefetch(ahead, 0, 2);
         if (mr == 1) { /* every weight is used once: let the multiply-add read it from memory */
-            const V x = v_splat(a);
+            const rf_vec x = v_splat(a);
             RF_UNROLL for (int q = 0; q < pn; ++q)
                 RF_UNROLL for (int v = 0; v < used; ++v)
-                    acc[q * used + v] = v_fma(x, v_load(w + q * panel + v * LANES), acc[q * used + v]);
+                    acc[q * used + v] = v_fma(x, v_load(w + q * panel + v * RF_LANES), acc[q * used + v]);
         } else if (mr < used) { /* fewer broadcasts than weights: keep the broadcasts (3x4: 12 + 3 + 1 registers) */
-            V x[4];
+            rf_vec x[4];
             RF_UNROLL for (int r = 0; r < mr; ++r) x[r] = v_splat(a + r * row);
             RF_UNROLL for (int v = 0; v < used; ++v) {
-                V weight = v_load(w + v * LANES);
+                rf_vec weight = v_load(w + v * RF_LANES);
                 v_pin(weight);
                 RF_UNROLL for (int r = 0; r < mr; ++r) acc[r * used + v] = v_fma(x[r], weight, acc[r * used + v]);
             }
         } else { /* keep the weights, one broadcast at a time (4x3: 12 + 3 + 1) */
-            V weight[4];
+            rf_vec weight[4];
             RF_UNROLL for (int v = 0; v < used; ++v) {
-                weight[v] = v_load(w + v * LANES);
+                weight[v] = v_load(w + v * RF_LANES);
                 v_pin(weight[v]);
             }
             RF_UNROLL for (int r = 0; r < mr; ++r) {
-                const V x = v_splat(a + r * row);
+                const rf_vec x = v_splat(a + r * row);
                 RF_UNROLL for (int v = 0; v < used; ++v) acc[r * used + v] = v_fma(x, weight[v], acc[r * used + v]);
             }
         }
@@ -75,10 +75,10 @@ RF_INLINE void tile_product(const int mr, const int pn, const int nv, const int 
         return;
     }
     if (t->bias) {
-        RF_UNROLL for (int i = 0; i < mr * wide; ++i) acc[i] = v_add(acc[i], v_load(t->bias + i % wide * LANES));
+        RF_UNROLL for (int i = 0; i < mr * wide; ++i) acc[i] = v_add(acc[i], v_load(t->bias + i % wide * RF_LANES));
     }
     RF_UNROLL for (int r = 0; r < mr; ++r)
-        RF_UNROLL for (int v = 0; v < wide; ++v) v_store(t->c + r * t->ldc + v * LANES, acc[r * wide + v]);
+        RF_UNROLL for (int v = 0; v < wide; ++v) v_store(t->c + r * t->ldc + v * RF_LANES, acc[r * wide + v]);
 }
 
 /* Tile shapes of one nv: 1 .. MR rows of one panel; one row of 1 .. PN panels, which gives a single row enough independent
@@ -117,18 +117,21 @@ typedef struct tile_shapes {
     RF_UPTO(PN)(RF_WIDE_TILE, NAME, NV, PACKED_A)                                                                \
     static const tile_fn NAME##_rows[] = {RF_UPTO(MR)(RF_ROW_TILE_NAME, NAME)};                                  \
     static const tile_fn NAME##_wide[] = {RF_UPTO(PN)(RF_WIDE_TILE_NAME, NAME)};                                 \
-    static const tile_shapes NAME = {NV, MR, PN, NAME##_rows, NAME##_wide, HALF};
+    static const tile_shapes NAME = {                                                                            \
+        .nv = NV, .mr = MR, .pn = PN, .rows = NAME##_rows, .wide = NAME##_wide, .half = HALF};
 
-RF_SHAPES(tiles_4, MR4, PN4, 4, 0, NULL)
-RF_SHAPES(tiles_3, MR3, PN3, 3, 0, NULL)
-RF_HALVES(tiles_2, MR2, 0)
-RF_SHAPES(tiles_2, MR2, PN2, 2, 0, tiles_2_half)
-static const tile_shapes tiles_2_gates = {2, MR2, PN2, tiles_2_rows, tiles_2_wide, NULL}; /* two gates, not 2 LANES units */
-RF_HALVES(tiles_2_packed, MR2, 1)
-RF_SHAPES(tiles_2_packed, MR2, 1, 2, 1, tiles_2_packed_half)
+RF_SHAPES(tiles_4, RF_MR4, RF_PN4, 4, 0, NULL)
+RF_SHAPES(tiles_3, RF_MR3, RF_PN3, 3, 0, NULL)
+RF_HALVES(tiles_2, RF_MR2, 0)
+RF_SHAPES(tiles_2, RF_MR2, RF_PN2, 2, 0, tiles_2_half)
+/* two gates, not 2 RF_LANES units */
+static const tile_shapes tiles_2_gates = {
+    .nv = 2, .mr = RF_MR2, .pn = RF_PN2, .rows = tiles_2_rows, .wide = tiles_2_wide, .half = NULL};
+RF_HALVES(tiles_2_packed, RF_MR2, 1)
+RF_SHAPES(tiles_2_packed, RF_MR2, 1, 2, 1, tiles_2_packed_half)
 
 /* What happens to a tile's accumulators: rows m .. m+rows, panels q .. q+panels. */
-typedef void (*tile_hook)(const void *args, ptrdiff_t m, int rows, ptrdiff_t q, int panels, V *acc);
+typedef void (*tile_hook)(const void *args, ptrdiff_t m, int rows, ptrdiff_t q, int panels, rf_vec *acc);
 
 /* Covers all rows and panels of p: [begin fills acc, else 0] -> product -> finish. args goes to the hooks. plain: the plain
  * product that this is, or NULL; its full panels need no hooks.
@@ -140,11 +143,11 @@ enum { RF_BLOCK_VECTORS = 384, RF_PANEL_BYTES = 131072, RF_FAR_BYTES = 1 << 20, 
 static void sweep(const rf_product *p, const tile_shapes *shapes, tile_hook begin, tile_hook finish, const void *args,
                   const rf_gemm *plain)
 {
-    V acc[RF_BLOCK_VECTORS];
-    const int nv = shapes->nv, most = RF_BLOCK_VECTORS / nv / shapes->mr * shapes->mr, line = RF_LINE / (int)sizeof(T);
-    const ptrdiff_t vectors = nv * LANES, next = (p->descending ? -1 : 1) * p->k_panel * vectors;
-    const ptrdiff_t deep = RF_PANEL_BYTES / (vectors * (ptrdiff_t)sizeof(T));
-    const int far = (p->panel1 - p->panel0) * p->k * vectors * (ptrdiff_t)sizeof(T) > RF_FAR_BYTES;
+    rf_vec acc[RF_BLOCK_VECTORS];
+    const int nv = shapes->nv, most = RF_BLOCK_VECTORS / nv / shapes->mr * shapes->mr, line = RF_LINE / (int)sizeof(rf_real);
+    const ptrdiff_t vectors = nv * RF_LANES, next = (p->descending ? -1 : 1) * p->k_panel * vectors;
+    const ptrdiff_t deep = RF_PANEL_BYTES / (vectors * (ptrdiff_t)sizeof(rf_real));
+    const int far = (p->panel1 - p->panel0) * p->k * vectors * (ptrdiff_t)sizeof(rf_real) > RF_FAR_BYTES;
     for (ptrdiff_t m0 = 0; m0 < p->rows; m0 += most) {
         const int rows = p->rows - m0 < most ? (int)(p->rows - m0) : most;
         const int tiles = (rows + shapes->mr - 1) / shapes->mr;
@@ -153,8 +156,8 @@ static void sweep(const rf_product *p, const tile_shapes *shapes, tile_hook begi
             const int panels = rows > 1 ? 1 : left < shapes->pn ? (int)left : shapes->pn;
             const ptrdiff_t q = p->descending ? p->panel0 + left - panels : p->panel1 - left, unit = q * vectors;
             const int direct = plain && unit + panels * vectors <= p->cols;
-            const int half = shapes->half && panels == 1 && p->cols - unit <= LANES; /* padding is not multiplied */
-            const T *w = (const T *)p->w + q * p->k_panel * vectors;
+            const int half = shapes->half && panels == 1 && p->cols - unit <= RF_LANES; /* padding is not multiplied */
+            const rf_real *w = (const rf_real *)p->w + q * p->k_panel * vectors;
             rf_product part = *p;
             ptrdiff_t k = 0;
             if (begin && !direct) begin(args, m0, rows, q, panels, acc);
@@ -166,13 +169,13 @@ static void sweep(const rf_product *p, const tile_shapes *shapes, tile_hook begi
                     const ptrdiff_t at = p->packed_a ? (m0 + r) * p->k + k * shapes->mr : (m0 + r) * p->lda + k;
                     const ptrdiff_t fetched = k * vectors + i * part.k * line;
                     const int fetch = far && left > panels && fetched < p->k * vectors;
-                    tile_args t = {.a = (const T *)p->a + at, .w = w + k * vectors, .acc = acc + r * panels * nv,
+                    tile_args t = {.a = (const rf_real *)p->a + at, .w = w + k * vectors, .acc = acc + r * panels * nv,
                                    .resume = begin || k > 0, .ahead = fetch ? w + next + fetched : w,
                                    .ahead_step = fetch ? line : 0};
                     if (direct) {
-                        t.c = (T *)plain->c + (m0 + r) * plain->ldc + unit;
+                        t.c = (rf_real *)plain->c + (m0 + r) * plain->ldc + unit;
                         t.ldc = plain->ldc;
-                        if (plain->start == RF_START_BIAS && k + part.k == p->k) t.bias = (const T *)plain->bias + unit;
+                        if (plain->start == RF_START_BIAS && k + part.k == p->k) t.bias = (const rf_real *)plain->bias + unit;
                     }
                     (half ? shapes->half[n - 1] : rows == 1 ? shapes->wide[panels - 1] : shapes->rows[n - 1])(&part, &t);
                     r += n;
@@ -186,21 +189,21 @@ static void sweep(const rf_product *p, const tile_shapes *shapes, tile_hook begi
 }
 
 /* The elements of a vector of units that exist: all of them, or the first n. */
-typedef struct span { int full, n; } span;
-RF_INLINE V get(const T *p, const span s) { return s.full ? v_load(p) : v_load_n(p, s.n); }
-RF_INLINE void put(T *p, V v, const span s) { if (s.full) v_store(p, v); else v_store_n(p, v, s.n); }
+typedef struct v_span { int full, n; } v_span;
+RF_INLINE rf_vec v_get(const rf_real *p, const v_span s) { return s.full ? v_load(p) : v_load_n(p, s.n); }
+RF_INLINE void v_put(rf_real *p, rf_vec v, const v_span s) { if (s.full) v_store(p, v); else v_store_n(p, v, s.n); }
 
-/* Defines the hook NAME from NAME_unit(args, row, unit, span, pre), which treats LANES units of one row: pre[GATES]. */
+/* Defines the hook NAME from NAME_unit(args, row, unit, v_span, pre), which treats RF_LANES units of one row: pre[GATES]. */
 #define RF_HOOK(NAME, ARGS, GATES)                                                                               \
-    static void NAME(const void *args, ptrdiff_t m, int rows, ptrdiff_t q, int panels, V *acc)                   \
+    static void NAME(const void *args, ptrdiff_t m, int rows, ptrdiff_t q, int panels, rf_vec *acc)                   \
     {                                                                                                            \
         const ARGS *s = args;                                                                                    \
         const int units = (GATES) == 1 ? 2 : 1;                                                                  \
         for (int r = 0; r < rows; ++r)                                                                           \
             for (int j = 0; j < panels * units; ++j, acc += (GATES)) {                                           \
-                const ptrdiff_t unit = (q * units + j) * LANES, left = s->p.cols - unit;                         \
-                if (left >= LANES) NAME##_unit(s, m + r, unit, (span){1, LANES}, acc);                           \
-                else if (left > 0) NAME##_unit(s, m + r, unit, (span){0, (int)left}, acc);                       \
+                const ptrdiff_t unit = (q * units + j) * RF_LANES, left = s->p.cols - unit;                         \
+                if (left >= RF_LANES) NAME##_unit(s, m + r, unit, (v_span){.full = 1, .n = RF_LANES}, acc);                           \
+                else if (left > 0) NAME##_unit(s, m + r, unit, (v_span){.full = 0, .n = (int)left}, acc);                       \
             }                                                                                                    \
     }
 #define RF_KERNEL(NAME, GATES)                                                                                   \

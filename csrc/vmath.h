@@ -3,7 +3,8 @@
  * Both start from expm1 of a number y <= 0:
  *   n = round(y / ln 2),  r = y - n ln 2 (ln 2 in two parts, the high one with enough trailing zeros for n * high to be exact),
  *   p = expm1(r) = r + r*r*c(r) on |r| <= ln(2)/2,  e^y = 2^n + 2^n p.
- * c: Chebyshev interpolant, degree 4 (float32, relative error of p 2.4e-8) or 10 (float64, 5.3e-19), from vmath_coefficients.py.
+ * c: Chebyshev interpolant, degree 4 (float32, relative error of p 2.4e-8) or 10 (float64, 5.3e-19), from
+ * vmath_coefficients.py.
  * n is rounded, and 2^n built, by adding 1.5 * 2^mantissa + bias: the low bits of the sum are then the exponent field.
  * y is clamped where 2^n becomes exactly 0, which is below the smallest normal number.
  * NaN stays NaN (v_min and v_max let it through).
@@ -29,16 +30,16 @@
 
 /* For 0 <= z: *scale = 2^n and *q = -expm1(r), so that e^-z = scale - scale * q. All signs are turned (m = -n, s = -r) so that
  * no negation is left: 13 operations in float32. */
-RF_INLINE void v_exp_parts(V z, V *scale, V *q)
+RF_INLINE void v_exp_parts(rf_vec z, rf_vec *scale, rf_vec *q)
 {
-    const V magic = v_set1(RF_MAGIC);
-    z = v_min(v_set1((T)RF_LOWEST), z);
-    const V shifted = v_fnma(z, v_set1((T)1.44269504088896340736), magic); /* 1 / ln 2 */
-    const V m = v_sub(magic, shifted);
-    V s = v_fnma(m, v_set1((T)RF_LN2_HIGH), z);
-    s = v_fnma(m, v_set1((T)RF_LN2_LOW), s);
-    V c = v_set1((T)RF_FIRST);
-#define RF_HORNER(coefficient) c = v_fnma(c, s, v_set1((T)coefficient));
+    const rf_vec magic = v_set1(RF_MAGIC);
+    z = v_min(v_set1((rf_real)RF_LOWEST), z);
+    const rf_vec shifted = v_fnma(z, v_set1((rf_real)1.44269504088896340736), magic); /* 1 / ln 2 */
+    const rf_vec m = v_sub(magic, shifted);
+    rf_vec s = v_fnma(m, v_set1((rf_real)RF_LN2_HIGH), z);
+    s = v_fnma(m, v_set1((rf_real)RF_LN2_LOW), s);
+    rf_vec c = v_set1((rf_real)RF_FIRST);
+#define RF_HORNER(coefficient) c = v_fnma(c, s, v_set1((rf_real)coefficient));
     RF_POLYNOMIAL(RF_HORNER)
 #undef RF_HORNER
     *q = v_fnma(v_mul(s, s), c, s);
@@ -48,22 +49,22 @@ RF_INLINE void v_exp_parts(V z, V *scale, V *q)
 /* 1 / (1 + e^-x). Largest error seen where the result is normal: 2.40 ULP (float32, all 2^32 values), 2.2 (float64); below it
  * is 0 or subnormal.
  * e^-|x| <= 1 keeps the relative accuracy of both tails: 1/(1+e) for x >= 0, e/(1+e) for x < 0. */
-RF_INLINE V v_sigmoid(V x)
+RF_INLINE rf_vec v_sigmoid(rf_vec x)
 {
-    V scale, q;
+    rf_vec scale, q;
     v_exp_parts(v_abs(x), &scale, &q);
-    const V e = v_fnma(scale, q, scale), one = v_set1(1);
+    const rf_vec e = v_fnma(scale, q, scale), one = v_set1(1);
     return v_div(v_where_neg(x, e, one), v_add(one, e));
 }
 
 /* tanh |x| = m / (2 - m), m = -expm1(-2|x|); the sign is copied, so tanh(-x) = -tanh(x) exactly.
  * Largest error seen 2.50 ULP (float32, all 2^32 values), 2.5 (float64). */
-RF_INLINE V v_tanh(V x)
+RF_INLINE rf_vec v_tanh(rf_vec x)
 {
-    V scale, q;
-    const V z = v_abs(x);
+    rf_vec scale, q;
+    const rf_vec z = v_abs(x);
     v_exp_parts(v_add(z, z), &scale, &q);
-    const V m = v_fma(scale, q, v_sub(v_set1(1), scale));
+    const rf_vec m = v_fma(scale, q, v_sub(v_set1(1), scale));
     return v_copysign(v_div(m, v_sub(v_set1(2), m)), x);
 }
 
@@ -71,10 +72,10 @@ RF_INLINE V v_tanh(V x)
     static void map_##name(const void *x, void *y, ptrdiff_t n)            \
     {                                                                      \
         ptrdiff_t i = 0;                                                   \
-        for (; i + LANES <= n; i += LANES)                                 \
-            v_store((T *)y + i, v_##name(v_load((const T *)x + i)));       \
+        for (; i + RF_LANES <= n; i += RF_LANES)                                 \
+            v_store((rf_real *)y + i, v_##name(v_load((const rf_real *)x + i)));       \
         if (i < n)                                                         \
-            v_store_n((T *)y + i, v_##name(v_load_n((const T *)x + i, (int)(n - i))), (int)(n - i)); \
+            v_store_n((rf_real *)y + i, v_##name(v_load_n((const rf_real *)x + i, (int)(n - i))), (int)(n - i)); \
     }
 RF_MAP(tanh)
 RF_MAP(sigmoid)

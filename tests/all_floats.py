@@ -10,7 +10,8 @@ import sys
 
 import numpy as np
 
-from rnnfast import _core, runtime
+from rnnfast._engine import settings
+from rnnfast._kernels import _testing
 from rnnfast.progress import progress
 
 BOUNDS = {"tanh": 4.0, "sigmoid": 2.5}
@@ -57,10 +58,10 @@ class Findings:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--isa", choices=runtime.PRESENT, default=runtime.PRESENT[-1])
+    parser.add_argument("--isa", choices=settings.PRESENT, default=settings.PRESENT[-1])
     parser.add_argument("--stride", type=int, default=1, help="take every Nth bit pattern (default: all of them)")
     args = parser.parse_args()
-    isa = runtime.COMPILED.index(args.isa)
+    isa = settings.COMPILED.index(args.isa)
     found = {function: Findings(function) for function in BOUNDS}
     starts = range(0, 1 << 31, CHUNK * args.stride)
     patterns = 0
@@ -70,13 +71,13 @@ def main():
             x = bits.view(np.float32)
             minus = (bits | SIGN).view(np.float32)
             patterns += 2 * x.size
-            y = _core.apply("tanh", isa, x)
+            y = _testing.apply("tanh", isa, x)
             found["tanh"].check(x, y)
-            odd = _core.apply("tanh", isa, minus).view(np.uint32) == y.view(np.uint32) ^ SIGN
+            odd = _testing.apply("tanh", isa, minus).view(np.uint32) == y.view(np.uint32) ^ SIGN
             found["tanh"].add_wrong(minus, ~odd & ~np.isnan(x))
-            found["tanh"].add_wrong(minus, np.isnan(x) & ~np.isnan(_core.apply("tanh", isa, minus)))
+            found["tanh"].add_wrong(minus, np.isnan(x) & ~np.isnan(_testing.apply("tanh", isa, minus)))
             for side in (x, minus):
-                found["sigmoid"].check(side, _core.apply("sigmoid", isa, side))
+                found["sigmoid"].check(side, _testing.apply("sigmoid", isa, side))
             bar.update()
     for name, f in found.items():
         print(f"{args.isa} {name}: {patterns} floats, largest error {f.worst:.3f} ULP at {f.where!r}, {f.wrong} wrong", end="")

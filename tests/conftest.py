@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import rnnfast
-from rnnfast import _core, _layer, runtime
+from rnnfast import runtime
+from rnnfast._kernels import _testing
 
 
 def pytest_report_header() -> list[str]:
@@ -26,11 +27,12 @@ def dtype(request):
 
 @pytest.fixture(params=["rows", "units"])
 def small_work_splits(request):
-    """The cost model off: a call takes as many threads as it may, whatever the work and how busy the machine, and splits its
-    steps by rows or by units (by units only where a batch has fewer than four rows a thread)."""
-    rest = _core.let_rest(False)
-    before, threads = _layer.set_cost_model(1, 1 if request.param == "units" else 1e300), rnnfast.get_num_threads()
+    """The cost model off: a call takes as many threads as are set, whatever the work, the CPUs and how busy the machine, and
+    splits its steps by rows or by units (by units only where a batch has fewer than four rows a thread)."""
+    rest, exceed = _testing.let_rest(False), _testing.exceed_cpus(True)
+    before, threads = _testing.set_cost_model(1, 1 if request.param == "units" else 1e300), rnnfast.get_num_threads()
     yield request.param
-    _layer.set_cost_model(*before)
+    _testing.set_cost_model(*before)
     rnnfast.set_num_threads(threads)
-    _core.let_rest(rest)
+    _testing.let_rest(rest)
+    _testing.exceed_cpus(exceed)

@@ -9,7 +9,7 @@ from rnnfast.cells import CELLS
 SIZES = (1, 2, 3, 5, 7, 8, 9, 13, 16, 17, 31, 32, 33, 47, 64, 67, 96, 127, 130)  # around 8, 16, 32, 64 lanes; 3 .. 12 rows
 
 FACTORS = {
-    "cell": tuple((cell.name, tuple(option.items())) for cell in CELLS.values() for option in cell.variants()),
+    "cell": tuple((cell.name, tuple(variant.options.items())) for cell in CELLS.values() for variant in cell.variants),
     "dtype": ("float32", "float64"),
     "isa": runtime.PRESENT,
     "direction": ("forward", "both"),

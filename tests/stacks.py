@@ -25,7 +25,7 @@ def run(net, x, state=None, lengths=None, dy=None, dstate=None):
     x (T, B, I), or batch first if net is; states: tuple of (num_layers*D, B, H)."""
     cell, D = net.cell.name, 2 if net.bidirectional else 1
     function = getattr(reference, cell)
-    option = {net.cell.option: getattr(net, net.cell.option)} if net.cell.option else {}
+    options = {name: getattr(net, name) for name in net.cell.options}
     params = {name: value.astype(x.dtype) for name, value in net.params.items()}
     if net.batch_first:
         x = x.swapaxes(0, 1)
@@ -38,7 +38,7 @@ def run(net, x, state=None, lengths=None, dy=None, dstate=None):
             suffix = f"l{layer}" + ("_reverse" if d else "")
             weights = [params.get(f"{kind}_{suffix}") for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
             y, final, tape = function(
-                x, *weights, *initial[layer * D + d], **option, lengths=lengths, reverse=bool(d), record=True
+                x, *weights, *initial[layer * D + d], **options, lengths=lengths, reverse=bool(d), record=True
             )
             outs.append(y)
             finals.append(final if isinstance(final, tuple) else (final,))
@@ -83,7 +83,7 @@ def as_argument(parts):
 
 # ---- small layers and random arguments for them
 CELL_NAMES = list(CELLS)
-VARIANTS = [(cell.name, option) for cell in CELLS.values() for option in cell.variants()]
+VARIANTS = [(cell.name, dict(variant.options)) for cell in CELLS.values() for variant in cell.variants]
 
 
 def small(cell, dtype=np.float32, I=5, H=19, **arguments):

@@ -98,7 +98,7 @@ def test_call_freeze_record_and_step_agree(cell, option, dtype, isa):
 @pytest.mark.parametrize("T", [1, 7, 900])
 @pytest.mark.parametrize(("cell", "option"), VARIANTS)
 def test_a_short_plain_call_and_the_long_way_agree(cell, option, T, dtype):
-    """What is contiguous and under a megabyte goes through _plain (T = 1, 7), anything unusual does not; nothing else shows."""
+    """What is contiguous and under a megabyte takes _fast_path (T = 1, 7), anything unusual does not; nothing else shows."""
     net = make(cell, dtype, num_layers=3, **option)
     fast, x, state = net.freeze(), draw(T, 23, 5, dtype=dtype), states(net, 23)
     aside = np.asfortranarray(x)  # the same values in an unusual layout

@@ -10,7 +10,7 @@ from limit import buffer, least_seconds, level_of
 from page import page, speed
 from peers import PEERS
 from results import Results, Row, geomean
-from rnnfast import _core
+from rnnfast._kernels import _core, _testing
 from rnnfast.cells import CELLS
 from rnnfast.proof.contenders import Task
 from rnnfast.proof.race import Race, Time
@@ -167,9 +167,9 @@ def test_least_seconds():
 def test_probes(isa, dtype):
     """They count what they did: 24 vectors at most side by side."""
     number = _core.compiled_isas().index(isa)
-    assert _core.probe_fma(number, dtype.itemsize, 10) == 10 * _core.probe_fma(number, dtype.itemsize, 1) > 0
+    assert _testing.probe_fma(number, dtype.itemsize, 10) == 10 * _testing.probe_fma(number, dtype.itemsize, 1) > 0
     data = buffer(4096).view(dtype)
-    assert 0 <= 4096 * 3 - _core.probe_load(number, data, 3) < 3 * 2048
+    assert 0 <= 4096 * 3 - _testing.probe_load(number, data, 3) < 3 * 2048
     assert data.ctypes.data % 64 == 0 and not np.any(data)
 
 

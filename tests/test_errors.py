@@ -47,13 +47,15 @@ def test_unsupported_dtypes(cell, dtype):
 
 @pytest.mark.parametrize("cell", CELL_NAMES)
 def test_mixed_dtypes_name_the_cast(cell):
-    for name, a in arguments(cell).items():
-        # what disagrees with the array before it: x is compared with w_ih, w_ih with w_hh, all others with x or w_ih
-        told = {"x": "w_ih", "w_ih": "w_hh"}.get(name, name)
-        with pytest.raises(
-            TypeError, match=rf"^{told}: expected dtype float\d\d like .*, got float\d\d; use \.astype\(np\.float"
-        ):
-            call(cell, {name: a.astype(np.float64)})
+    """The one array that differs from all others is told: float64 x, NumPy's default, beside float32 weights, or any other."""
+    for given, other in ((np.float32, np.float64), (np.float64, np.float32)):
+        for name in arguments(cell):
+            changes = {n: b.astype(other if n == name else given) for n, b in arguments(cell).items()}
+            told = rf"^{name}: expected dtype {np.dtype(given)} like .*, got {np.dtype(other)}; use {name}\.astype\(np\.float"
+            with pytest.raises(TypeError, match=told):
+                call(cell, changes)
+    with pytest.raises(TypeError, match=r"^x: expected dtype float32 like w_ih, got float64; use x\.astype\(np\.float32\)"):
+        rnnfast.lstm(np.zeros((2, 1, 1)), np.zeros((4, 1), "f"), np.zeros((4, 1), "f"))
 
 
 def test_other_kinds_of_arrays():
@@ -187,7 +189,7 @@ def test_x_of_a_layer(cell, frozen):
         net(np.zeros((T, B, I + 1), "f"))
     with pytest.raises(ValueError, match="^x: expected 3 dimensions .* or 2 .*, got shape"):
         net(np.zeros((T, B, I, 1), "f"))
-    with pytest.raises(TypeError, match="^x: expected dtype float32, the layer's, got float64; use"):
+    with pytest.raises(TypeError, match="^x: expected dtype float32 like the layer, got float64; use"):
         net(np.zeros((T, B, I)))
     narrow = stacks.make(cell, input_size=1, hidden_size=H)
     with pytest.raises(ValueError, match=r"^x: expected an array of at most \d+ bytes"):

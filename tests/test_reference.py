@@ -8,7 +8,7 @@ from rnnfast import reference
 from rnnfast.cells import CELLS
 from rnnfast.proof.prove import error, make_case
 
-VARIANTS = [(cell, option) for cell in CELLS.values() for option in cell.variants()]
+VARIANTS = [(cell, dict(variant.options)) for cell in CELLS.values() for variant in cell.variants]
 IDS = [f"{cell.name} {option}" for cell, option in VARIANTS]
 
 

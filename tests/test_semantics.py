@@ -14,7 +14,7 @@ from stacks import small as make
 
 import rnnfast
 from rnnfast import reference
-from rnnfast.stack import draw_kept
+from rnnfast._engine.dropout import draw_kept
 
 
 # ---- lengths -------------------------------------------------------------------------------------------------------------

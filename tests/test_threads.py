@@ -104,8 +104,8 @@ def test_fork_after_use(small_work_splits):
 def test_fork_while_other_threads_compute():
     code = """
 import os, threading, numpy as np, rnnfast
-from rnnfast import _layer
-_layer.set_cost_model(1, 1); rnnfast.set_num_threads(3)
+from rnnfast._kernels import _testing
+_testing.exceed_cpus(True); _testing.set_cost_model(1, 1); rnnfast.set_num_threads(3)
 net = rnnfast.LSTM(8, 64, rng=0).freeze(); x = np.ones((50, 6, 8), np.float32); y = net(x)[0]
 stop = threading.Event()
 def busy():
@@ -127,8 +127,8 @@ print("fine")
 def test_workers_follow_the_affinity_of_the_caller():
     code = """
 import os, numpy as np, rnnfast
-from rnnfast import _layer
-_layer.set_cost_model(1, 1); rnnfast.set_num_threads(2)
+from rnnfast._kernels import _testing
+_testing.set_cost_model(1, 1); rnnfast.set_num_threads(2)
 net, x = rnnfast.GRU(4, 4), np.zeros((2, 4, 4), np.float32)
 every = os.sched_getaffinity(0)
 def masks():
@@ -229,7 +229,7 @@ y, _, tape = net.record(x)
 expected = tape.backward(y)
 y, _, tape = net.record(x)
 small = net(x[:2])[0]
-rnnfast._core.trim()  # blocks that wait for the next call would serve it
+rnnfast.trim()  # blocks that wait for the next call would serve it
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 soft, hard = resource.getrlimit(resource.RLIMIT_AS)
 failed, backward_failed, recovered = 0, 0, None
@@ -264,8 +264,9 @@ def test_beside_busy_pools(rest):
     no deadlock, whether the team rests meanwhile or not."""
     code = """
 import sys, threading, numpy as np, rnnfast
-from rnnfast import _core, _layer
-_core.let_rest(sys.argv[1:] == ["True"]); _layer.set_cost_model(1, 1); rnnfast.set_num_threads(4)
+from rnnfast._kernels import _testing
+_testing.let_rest(sys.argv[1:] == ["True"]); _testing.exceed_cpus(True)
+_testing.set_cost_model(1, 1); rnnfast.set_num_threads(4)
 nets = [rnnfast.LSTM(16, 64, rng=0).freeze(), rnnfast.GRU(16, 64, rng=0).freeze()]
 x = np.random.default_rng(0).standard_normal((40, 17, 16)).astype(np.float32)
 calls = [(net, part) for net in nets for part in (x, x[:, :1])]
@@ -295,7 +296,7 @@ def test_threadpoolctl(imports, tmp_path):
     pytest.importorskip("threadpoolctl", reason="threadpoolctl is not installed (pip install '.[dev]')")
     code = """
 import ctypes, os, shutil
-from rnnfast import _core
+from rnnfast._kernels import _core
 copy = os.path.join(os.environ["ELSEWHERE"], "_core.so")
 shutil.copy(_core.__file__, copy)
 other = ctypes.CDLL(copy)

@@ -8,36 +8,39 @@
 #endif
 #include <immintrin.h>
 
-#define LANES (32 / (int)sizeof(T))
-#define MR4 3
-#define MR3 4
-#define MR2 6
-#define PN4 2
-#define PN3 3
-#define PN2 4
+#define RF_LANES (32 / (int)sizeof(rf_real))
+#define RF_MR4 3
+#define RF_MR3 4
+#define RF_MR2 6
+#define RF_PN4 2
+#define RF_PN3 3
+#define RF_PN2 4
 
 /* window into ones-then-zeros: the mask of the first n lanes */
 static const int32_t rf_mask_source[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
 
 #ifdef RF_F32
-typedef float T;
-typedef __m256 V;
+typedef float rf_real;
+typedef __m256 rf_vec;
 RF_INLINE __m256i v_mask(int n) { return _mm256_loadu_si256((const __m256i *)(rf_mask_source + 8 - n)); }
 #define RF_OP(name) _mm256_##name##_ps
 #define v_splat(p) _mm256_broadcast_ss(p)
 #define v_shift_exponent(a) _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(a), 23))
 #else
-typedef double T;
-typedef __m256d V;
+typedef double rf_real;
+typedef __m256d rf_vec;
 RF_INLINE __m256i v_mask(int n) { return _mm256_loadu_si256((const __m256i *)(rf_mask_source + 8 - 2 * n)); }
 #define RF_OP(name) _mm256_##name##_pd
 #define v_splat(p) _mm256_broadcast_sd(p)
 #define v_shift_exponent(a) _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(a), 52))
 #endif
 
-RF_INLINE V v_load_n(const T *p, int n) { return RF_OP(maskload)(p, v_mask(n)); }
-RF_INLINE void v_store_n(T *p, V v, int n) { RF_OP(maskstore)(p, v_mask(n), v); }
+RF_INLINE rf_vec v_load_n(const rf_real *p, int n) { return RF_OP(maskload)(p, v_mask(n)); }
+RF_INLINE void v_store_n(rf_real *p, rf_vec v, int n) { RF_OP(maskstore)(p, v_mask(n), v); }
 #include "x86.h"
-RF_INLINE V v_where_neg(V x, V a, V b) { return RF_OP(blendv)(b, a, RF_OP(cmp)(x, RF_OP(setzero)(), _CMP_LT_OQ)); }
-RF_INLINE V v_where_pos(V x, V a) { return RF_OP(andnot)(RF_OP(cmp)(x, RF_OP(setzero)(), _CMP_LE_OQ), a); }
+RF_INLINE rf_vec v_where_neg(rf_vec x, rf_vec a, rf_vec b)
+{
+    return RF_OP(blendv)(b, a, RF_OP(cmp)(x, RF_OP(setzero)(), _CMP_LT_OQ));
+}
+RF_INLINE rf_vec v_where_pos(rf_vec x, rf_vec a) { return RF_OP(andnot)(RF_OP(cmp)(x, RF_OP(setzero)(), _CMP_LE_OQ), a); }
 #define v_pin(v) __asm__("" : "+x"(v))

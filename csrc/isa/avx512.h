@@ -11,15 +11,15 @@
 #include "avx512_tiles.h"
 
 #ifdef RF_F32
-typedef float T;
-typedef __m512 V;
+typedef float rf_real;
+typedef __m512 rf_vec;
 typedef __mmask16 rf_mask;
 #define RF_OP(name) _mm512_##name##_ps
 #define RF_CMP_MASK _mm512_cmp_ps_mask
 #define v_shift_exponent(a) _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(a), 23))
 #else
-typedef double T;
-typedef __m512d V;
+typedef double rf_real;
+typedef __m512d rf_vec;
 typedef __mmask8 rf_mask;
 #define RF_OP(name) _mm512_##name##_pd
 #define RF_CMP_MASK _mm512_cmp_pd_mask
@@ -27,10 +27,13 @@ typedef __mmask8 rf_mask;
 #endif
 
 RF_INLINE rf_mask v_mask(int n) { return (rf_mask)((1u << n) - 1u); }
-RF_INLINE V v_load_n(const T *p, int n) { return RF_OP(maskz_loadu)(v_mask(n), p); }
-RF_INLINE void v_store_n(T *p, V v, int n) { RF_OP(mask_storeu)(p, v_mask(n), v); }
+RF_INLINE rf_vec v_load_n(const rf_real *p, int n) { return RF_OP(maskz_loadu)(v_mask(n), p); }
+RF_INLINE void v_store_n(rf_real *p, rf_vec v, int n) { RF_OP(mask_storeu)(p, v_mask(n), v); }
 #include "x86.h"
-RF_INLINE V v_splat(const T *p) { return RF_OP(set1)(*p); }
-RF_INLINE V v_where_neg(V x, V a, V b) { return RF_OP(mask_blend)(RF_CMP_MASK(x, RF_OP(setzero)(), _CMP_LT_OQ), b, a); }
-RF_INLINE V v_where_pos(V x, V a) { return RF_OP(maskz_mov)(RF_CMP_MASK(x, RF_OP(setzero)(), _CMP_NLE_UQ), a); }
+RF_INLINE rf_vec v_splat(const rf_real *p) { return RF_OP(set1)(*p); }
+RF_INLINE rf_vec v_where_neg(rf_vec x, rf_vec a, rf_vec b)
+{
+    return RF_OP(mask_blend)(RF_CMP_MASK(x, RF_OP(setzero)(), _CMP_LT_OQ), b, a);
+}
+RF_INLINE rf_vec v_where_pos(rf_vec x, rf_vec a) { return RF_OP(maskz_mov)(RF_CMP_MASK(x, RF_OP(setzero)(), _CMP_NLE_UQ), a); }
 #define v_pin(v) __asm__("" : "+v"(v))

@@ -11,14 +11,14 @@
 #include "avx512_tiles.h"
 
 #ifdef RF_F32
-typedef float T;
-typedef struct { __m256 low, high; } V;
+typedef float rf_real;
+typedef struct { __m256 low, high; } rf_vec;
 #define RF_OP(name) _mm256_##name##_ps
 #define RF_SPLAT _mm256_broadcast_ss
 #define RF_SHIFT(a) _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(a), 23))
 #else
-typedef double T;
-typedef struct { __m256d low, high; } V;
+typedef double rf_real;
+typedef struct { __m256d low, high; } rf_vec;
 #define RF_OP(name) _mm256_##name##_pd
 #define RF_SPLAT _mm256_broadcast_sd
 #define RF_SHIFT(a) _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(a), 52))
@@ -28,23 +28,27 @@ typedef struct { __m256d low, high; } V;
 static const int32_t rf_mask_source[32] = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
 RF_INLINE __m256i rf_mask(int half, int n)
 {
-    return _mm256_loadu_si256((const __m256i *)(rf_mask_source + 16 + 8 * half - n * (int)sizeof(T) / 4));
+    return _mm256_loadu_si256((const __m256i *)(rf_mask_source + 16 + 8 * half - n * (int)sizeof(rf_real) / 4));
 }
 
-RF_INLINE V v_load(const T *p) { return (V){RF_OP(loadu)(p), RF_OP(loadu)(p + LANES / 2)}; }
-RF_INLINE V v_load_n(const T *p, int n)
+RF_INLINE rf_vec v_load(const rf_real *p) { return (rf_vec){RF_OP(loadu)(p), RF_OP(loadu)(p + RF_LANES / 2)}; }
+RF_INLINE rf_vec v_load_n(const rf_real *p, int n)
 {
-    return (V){RF_OP(maskload)(p, rf_mask(0, n)), RF_OP(maskload)(p + LANES / 2, rf_mask(1, n))};
+    return (rf_vec){RF_OP(maskload)(p, rf_mask(0, n)), RF_OP(maskload)(p + RF_LANES / 2, rf_mask(1, n))};
 }
-RF_INLINE void v_store(T *p, V v) { RF_OP(storeu)(p, v.low), RF_OP(storeu)(p + LANES / 2, v.high); }
-RF_INLINE void v_store_n(T *p, V v, int n)
+RF_INLINE void v_store(rf_real *p, rf_vec v) { RF_OP(storeu)(p, v.low), RF_OP(storeu)(p + RF_LANES / 2, v.high); }
+RF_INLINE void v_store_n(rf_real *p, rf_vec v, int n)
 {
-    RF_OP(maskstore)(p, rf_mask(0, n), v.low), RF_OP(maskstore)(p + LANES / 2, rf_mask(1, n), v.high);
+    RF_OP(maskstore)(p, rf_mask(0, n), v.low), RF_OP(maskstore)(p + RF_LANES / 2, rf_mask(1, n), v.high);
 }
-RF_INLINE V v_set1(T x) { return (V){RF_OP(set1)(x), RF_OP(set1)(x)}; }
-RF_INLINE V v_splat(const T *p) { return (V){RF_SPLAT(p), RF_SPLAT(p)}; }
+RF_INLINE rf_vec v_set1(rf_real x) { return (rf_vec){RF_OP(set1)(x), RF_OP(set1)(x)}; }
+RF_INLINE rf_vec v_splat(const rf_real *p) { return (rf_vec){RF_SPLAT(p), RF_SPLAT(p)}; }
 
-#define RF_BINARY(name) RF_INLINE V v_##name(V a, V b) { return (V){RF_OP(name)(a.low, b.low), RF_OP(name)(a.high, b.high)}; }
+#define RF_BINARY(name)                                                  \
+    RF_INLINE rf_vec v_##name(rf_vec a, rf_vec b)                        \
+    {                                                                    \
+        return (rf_vec){RF_OP(name)(a.low, b.low), RF_OP(name)(a.high, b.high)}; \
+    }
 RF_BINARY(add)
 RF_BINARY(sub)
 RF_BINARY(mul)
@@ -54,18 +58,27 @@ RF_BINARY(max)
 RF_BINARY(and)
 RF_BINARY(andnot)
 RF_BINARY(or)
-RF_INLINE V v_fma(V a, V b, V c) { return (V){RF_OP(fmadd)(a.low, b.low, c.low), RF_OP(fmadd)(a.high, b.high, c.high)}; }
-RF_INLINE V v_fnma(V a, V b, V c) { return (V){RF_OP(fnmadd)(a.low, b.low, c.low), RF_OP(fnmadd)(a.high, b.high, c.high)}; }
-RF_INLINE V v_abs(V a) { return v_andnot(v_set1((T)-0.0), a); }
-RF_INLINE V v_copysign(V magnitude, V sign) { return v_or(v_abs(magnitude), v_and(v_set1((T)-0.0), sign)); }
-RF_INLINE V v_shift_exponent(V a) { return (V){RF_SHIFT(a.low), RF_SHIFT(a.high)}; }
+RF_INLINE rf_vec v_fma(rf_vec a, rf_vec b, rf_vec c)
+{
+    return (rf_vec){RF_OP(fmadd)(a.low, b.low, c.low), RF_OP(fmadd)(a.high, b.high, c.high)};
+}
+RF_INLINE rf_vec v_fnma(rf_vec a, rf_vec b, rf_vec c)
+{
+    return (rf_vec){RF_OP(fnmadd)(a.low, b.low, c.low), RF_OP(fnmadd)(a.high, b.high, c.high)};
+}
+RF_INLINE rf_vec v_abs(rf_vec a) { return v_andnot(v_set1((rf_real)-0.0), a); }
+RF_INLINE rf_vec v_copysign(rf_vec magnitude, rf_vec sign)
+{
+    return v_or(v_abs(magnitude), v_and(v_set1((rf_real)-0.0), sign));
+}
+RF_INLINE rf_vec v_shift_exponent(rf_vec a) { return (rf_vec){RF_SHIFT(a.low), RF_SHIFT(a.high)}; }
 
 /* where x is below 0 (_CMP_LT_OQ), or not above it (_CMP_LE_OQ): all bits set, else none */
-#define RF_SIDE(x, is) ((V){RF_OP(cmp)((x).low, RF_OP(setzero)(), is), RF_OP(cmp)((x).high, RF_OP(setzero)(), is)})
-RF_INLINE V v_where_neg(V x, V a, V b)
+#define RF_SIDE(x, is) ((rf_vec){RF_OP(cmp)((x).low, RF_OP(setzero)(), is), RF_OP(cmp)((x).high, RF_OP(setzero)(), is)})
+RF_INLINE rf_vec v_where_neg(rf_vec x, rf_vec a, rf_vec b)
 {
-    const V negative = RF_SIDE(x, _CMP_LT_OQ);
+    const rf_vec negative = RF_SIDE(x, _CMP_LT_OQ);
     return v_or(v_and(negative, a), v_andnot(negative, b));
 }
-RF_INLINE V v_where_pos(V x, V a) { return v_andnot(RF_SIDE(x, _CMP_LE_OQ), a); }
+RF_INLINE rf_vec v_where_pos(rf_vec x, rf_vec a) { return v_andnot(RF_SIDE(x, _CMP_LE_OQ), a); }
 #define v_pin(v) __asm__("" : "+x"((v).low), "+x"((v).high))

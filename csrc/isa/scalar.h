@@ -1,9 +1,9 @@
 /* isa/scalar.h: the portable ISA, one lane. Every other ISA header has the same names and the same contract:
  *
- *   T, V, LANES        element type, vector type, elements per vector
- *   MR4 MR3 MR2        rows of a tile with 4, 3, 2 vectors side by side (accumulators that fit the registers)
- *   PN4 PN3 PN2        panels a single row takes at once, for enough independent accumulators at batch 1
- *   v_load v_store     unaligned;  v_load_n v_store_n: the first n of LANES elements, others read as 0, not written
+ *   rf_real rf_vec     element type, vector type;  RF_LANES: elements per vector
+ *   RF_MR4 RF_MR3 RF_MR2  rows of a tile with 4, 3, 2 vectors side by side (accumulators that fit the registers)
+ *   RF_PN4 RF_PN3 RF_PN2  panels a single row takes at once, for enough independent accumulators at batch 1
+ *   v_load v_store     unaligned;  v_load_n v_store_n: the first n of RF_LANES elements, others read as 0, not written
  *   v_set1 v_splat     broadcast a value / a value in memory
  *   v_add v_sub v_mul v_div
  *   v_fma(a,b,c)       a*b + c;  v_fnma(a,b,c): c - a*b  (one rounding where the CPU has FMA, two here)
@@ -15,52 +15,52 @@
  *   v_pin(v)           keep v in a register (stops the compiler folding one load into every use)
  */
 #ifdef RF_F32
-typedef float T;
+typedef float rf_real;
 typedef uint32_t rf_bits;
-#define MANTISSA 23
-#define t_abs fabsf
-#define t_copysign copysignf
+#define RF_MANTISSA 23
+#define rf_abs fabsf
+#define rf_copysign copysignf
 #else
-typedef double T;
+typedef double rf_real;
 typedef uint64_t rf_bits;
-#define MANTISSA 52
-#define t_abs fabs
-#define t_copysign copysign
+#define RF_MANTISSA 52
+#define rf_abs fabs
+#define rf_copysign copysign
 #endif
-typedef T V;
+typedef rf_real rf_vec;
 
-#define LANES 1
-#define MR4 3
-#define MR3 4
-#define MR2 6
-#define PN4 2
-#define PN3 2
-#define PN2 4
+#define RF_LANES 1
+#define RF_MR4 3
+#define RF_MR3 4
+#define RF_MR2 6
+#define RF_PN4 2
+#define RF_PN3 2
+#define RF_PN2 4
 
-RF_INLINE V v_load(const T *p) { return *p; }
-RF_INLINE void v_store(T *p, V v) { *p = v; }
-RF_INLINE V v_load_n(const T *p, int n) { return n > 0 ? *p : 0; }
-RF_INLINE void v_store_n(T *p, V v, int n) { if (n > 0) *p = v; }
-RF_INLINE V v_set1(T x) { return x; }
-RF_INLINE V v_splat(const T *p) { return *p; }
-RF_INLINE V v_add(V a, V b) { return a + b; }
-RF_INLINE V v_sub(V a, V b) { return a - b; }
-RF_INLINE V v_mul(V a, V b) { return a * b; }
-RF_INLINE V v_div(V a, V b) { return a / b; }
-RF_INLINE V v_fma(V a, V b, V c) { return a * b + c; }
-RF_INLINE V v_fnma(V a, V b, V c) { return c - a * b; }
-RF_INLINE V v_min(V a, V b) { return a < b ? a : b; }
-RF_INLINE V v_max(V a, V b) { return a > b ? a : b; }
-RF_INLINE V v_abs(V a) { return t_abs(a); }
-RF_INLINE V v_copysign(V magnitude, V sign) { return t_copysign(magnitude, sign); }
-RF_INLINE V v_shift_exponent(V a)
+RF_INLINE rf_vec v_load(const rf_real *p) { return *p; }
+RF_INLINE void v_store(rf_real *p, rf_vec v) { *p = v; }
+RF_INLINE rf_vec v_load_n(const rf_real *p, int n) { return n > 0 ? *p : 0; }
+RF_INLINE void v_store_n(rf_real *p, rf_vec v, int n) { if (n > 0) *p = v; }
+RF_INLINE rf_vec v_set1(rf_real x) { return x; }
+RF_INLINE rf_vec v_splat(const rf_real *p) { return *p; }
+RF_INLINE rf_vec v_add(rf_vec a, rf_vec b) { return a + b; }
+RF_INLINE rf_vec v_sub(rf_vec a, rf_vec b) { return a - b; }
+RF_INLINE rf_vec v_mul(rf_vec a, rf_vec b) { return a * b; }
+RF_INLINE rf_vec v_div(rf_vec a, rf_vec b) { return a / b; }
+RF_INLINE rf_vec v_fma(rf_vec a, rf_vec b, rf_vec c) { return a * b + c; }
+RF_INLINE rf_vec v_fnma(rf_vec a, rf_vec b, rf_vec c) { return c - a * b; }
+RF_INLINE rf_vec v_min(rf_vec a, rf_vec b) { return a < b ? a : b; }
+RF_INLINE rf_vec v_max(rf_vec a, rf_vec b) { return a > b ? a : b; }
+RF_INLINE rf_vec v_abs(rf_vec a) { return rf_abs(a); }
+RF_INLINE rf_vec v_copysign(rf_vec magnitude, rf_vec sign) { return rf_copysign(magnitude, sign); }
+RF_INLINE rf_vec v_shift_exponent(rf_vec a)
 {
     rf_bits bits;
     memcpy(&bits, &a, sizeof bits);
-    bits <<= MANTISSA;
+    bits <<= RF_MANTISSA;
     memcpy(&a, &bits, sizeof bits);
     return a;
 }
-RF_INLINE V v_where_neg(V x, V a, V b) { return x < 0 ? a : b; }
-RF_INLINE V v_where_pos(V x, V a) { return x <= 0 ? 0 : a; }
+RF_INLINE rf_vec v_where_neg(rf_vec x, rf_vec a, rf_vec b) { return x < 0 ? a : b; }
+RF_INLINE rf_vec v_where_pos(rf_vec x, rf_vec a) { return x <= 0 ? 0 : a; }
 #define v_pin(v) ((void)0)

@@ -1,25 +1,25 @@
 /* isa/x86.h: what avx2.h and avx512.h have in common, once RF_OP(name) names their intrinsics. Contract: isa/scalar.h. */
-RF_INLINE V v_load(const T *p) { return RF_OP(loadu)(p); }
-RF_INLINE void v_store(T *p, V v) { RF_OP(storeu)(p, v); }
-RF_INLINE V v_set1(T x) { return RF_OP(set1)(x); }
-RF_INLINE V v_add(V a, V b) { return RF_OP(add)(a, b); }
-RF_INLINE V v_sub(V a, V b) { return RF_OP(sub)(a, b); }
-RF_INLINE V v_mul(V a, V b) { return RF_OP(mul)(a, b); }
-RF_INLINE V v_div(V a, V b) { return RF_OP(div)(a, b); }
-RF_INLINE V v_fma(V a, V b, V c) { return RF_OP(fmadd)(a, b, c); }
-RF_INLINE V v_fnma(V a, V b, V c) { return RF_OP(fnmadd)(a, b, c); }
-RF_INLINE V v_min(V a, V b) { return RF_OP(min)(a, b); } /* the instruction returns b when either is NaN */
-RF_INLINE V v_max(V a, V b) { return RF_OP(max)(a, b); }
-RF_INLINE V v_abs(V a) { return RF_OP(andnot)(v_set1((T)-0.0), a); }
-RF_INLINE V v_copysign(V magnitude, V sign)
+RF_INLINE rf_vec v_load(const rf_real *p) { return RF_OP(loadu)(p); }
+RF_INLINE void v_store(rf_real *p, rf_vec v) { RF_OP(storeu)(p, v); }
+RF_INLINE rf_vec v_set1(rf_real x) { return RF_OP(set1)(x); }
+RF_INLINE rf_vec v_add(rf_vec a, rf_vec b) { return RF_OP(add)(a, b); }
+RF_INLINE rf_vec v_sub(rf_vec a, rf_vec b) { return RF_OP(sub)(a, b); }
+RF_INLINE rf_vec v_mul(rf_vec a, rf_vec b) { return RF_OP(mul)(a, b); }
+RF_INLINE rf_vec v_div(rf_vec a, rf_vec b) { return RF_OP(div)(a, b); }
+RF_INLINE rf_vec v_fma(rf_vec a, rf_vec b, rf_vec c) { return RF_OP(fmadd)(a, b, c); }
+RF_INLINE rf_vec v_fnma(rf_vec a, rf_vec b, rf_vec c) { return RF_OP(fnmadd)(a, b, c); }
+RF_INLINE rf_vec v_min(rf_vec a, rf_vec b) { return RF_OP(min)(a, b); } /* the instruction returns b when either is NaN */
+RF_INLINE rf_vec v_max(rf_vec a, rf_vec b) { return RF_OP(max)(a, b); }
+RF_INLINE rf_vec v_abs(rf_vec a) { return RF_OP(andnot)(v_set1((rf_real)-0.0), a); }
+RF_INLINE rf_vec v_copysign(rf_vec magnitude, rf_vec sign)
 {
-    const V minus = v_set1((T)-0.0);
+    const rf_vec minus = v_set1((rf_real)-0.0);
     return RF_OP(or)(RF_OP(andnot)(minus, magnitude), RF_OP(and)(minus, sign));
 }
 
 /* to[k*step + i] = from[i][k] for 4 rows and 4 columns: transposed in registers, one store a column */
 #ifdef RF_F32
-RF_INLINE void v_turn4(T *to, ptrdiff_t step, const T *a, const T *b, const T *c, const T *d)
+RF_INLINE void v_turn4(rf_real *to, ptrdiff_t step, const rf_real *a, const rf_real *b, const rf_real *c, const rf_real *d)
 {
     __m128 r0 = _mm_loadu_ps(a), r1 = _mm_loadu_ps(b), r2 = _mm_loadu_ps(c), r3 = _mm_loadu_ps(d);
     _MM_TRANSPOSE4_PS(r0, r1, r2, r3);
@@ -29,7 +29,7 @@ RF_INLINE void v_turn4(T *to, ptrdiff_t step, const T *a, const T *b, const T *c
     _mm_storeu_ps(to + 3 * step, r3);
 }
 #else
-RF_INLINE void v_turn4(T *to, ptrdiff_t step, const T *a, const T *b, const T *c, const T *d)
+RF_INLINE void v_turn4(rf_real *to, ptrdiff_t step, const rf_real *a, const rf_real *b, const rf_real *c, const rf_real *d)
 {
     const __m256d r0 = _mm256_loadu_pd(a), r1 = _mm256_loadu_pd(b), r2 = _mm256_loadu_pd(c), r3 = _mm256_loadu_pd(d);
     const __m256d low01 = _mm256_unpacklo_pd(r0, r1), high01 = _mm256_unpackhi_pd(r0, r1);

@@ -11,7 +11,7 @@ from rnnfast import reference
 from rnnfast.functions import gru, lstm, simple_rnn
 from rnnfast.layers import GRU, LSTM, SimpleRNN
 from rnnfast.pools import register_threadpoolctl
-from rnnfast.runtime import get_num_threads, set_num_threads, show_config, use_isa
+from rnnfast.runtime import get_num_threads, set_num_threads, show_config, trim, use_isa
 from rnnfast.version import __version__
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "set_num_threads",
     "show_config",
     "simple_rnn",
+    "trim",
     "use_isa",
 ]
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from rnnfast import _plain, checks
-from rnnfast._core import Weights
+from rnnfast._engine import checks, settings
+from rnnfast._engine.forward import forward
+from rnnfast._engine.settings import COMPILED, PRESENT
+from rnnfast._engine.stack import Stack
+from rnnfast._engine.states import outward
+from rnnfast._kernels import _fast_path
+from rnnfast._kernels._weights import Weights
 from rnnfast._types import Array, S
-from rnnfast.runtime import COMPILED, PRESENT, current_isa, get_num_threads
-from rnnfast.stack import DERIVED, Stack
-from rnnfast.states import outward
-
-if TYPE_CHECKING:
-    from rnnfast.layers import Layer
+from rnnfast.cells import CELLS
 
 
 class Frozen(Stack[S]):
@@ -24,36 +24,27 @@ class Frozen(Stack[S]):
     attributes; pickles; any number of threads may call it."""
 
     isa: str
-    _params: dict[str, Array]
     _weights: tuple[Weights, ...]
 
-    def __init__(self, layer: Layer[S]) -> None:
-        self.__setstate__(
-            {
-                **{name: getattr(layer, name) for name in layer._arguments()},
-                "rng": layer.rng,
-                "cell": layer.cell,
-                "_choice": layer._choice,
-                "isa": COMPILED[current_isa()],
-                "_params": {name: value.copy() for name, value in layer.params.items()},
-            }
-        )
+    def __init__(self, layer: Stack[S]) -> None:
+        state = layer.__getstate__()
+        self.__setstate__({**state, "more": {}, "cell": layer.cell.name, "isa": COMPILED[settings.here.isa]})
 
     @property
     def params(self) -> Mapping[str, Array]:
         """Read-only mapping of PyTorch's parameter names to read-only arrays."""
         return MappingProxyType(self._params)
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        if state["isa"] not in PRESENT:  # pickled on another machine
-            state = {**state, "isa": PRESENT[-1]}
-        self.__dict__.update(state)
-        for value in state["_params"].values():
-            value.flags.writeable = False
-        self.__dict__["_weights"] = tuple(self._pack(state["_params"], COMPILED.index(state["isa"]), trainable=False))
-
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_weights", *DERIVED)}
+        return {**super().__getstate__(), "more": {}, "cell": self.cell.name, "isa": self.isa}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        isa = state["isa"] if state["isa"] in PRESENT else PRESENT[-1]  # pickled on another machine
+        self.__dict__.update(cell=CELLS[state["cell"]], isa=isa)
+        super().__setstate__(state)
+        for value in self._params.values():
+            value.flags.writeable = False
+        self.__dict__["_weights"] = tuple(self._pack(COMPILED.index(isa), trainable=False))
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"{name}: a frozen layer cannot change; change the layer and freeze it again")
@@ -91,28 +82,29 @@ class Frozen(Stack[S]):
         ------
         TypeError, ValueError, MemoryError
         """
-        if lengths is None and not self.batch_first and not self.bidirectional:
-            plain = _plain.try_call(self._weights, False, x, state, out, get_num_threads())
+        form = self._form
+        if lengths is None and not form.batch_first and form.directions == 1:
+            plain = _fast_path.try_call(self._weights, False, x, state, out, settings.num_threads)
             if plain is not None:
                 return plain
-        inputs = self._check(x, state, lengths)
+        inputs = form.check(x, state, lengths)
         if out is None:
-            y, final = self._forward(self._weights, inputs)
-            return self._outward(y, final, inputs.unbatched)
+            y, final = forward(form, self._weights, inputs)
+            return form.outer(y, inputs.unbatched), form.outer_state(final, inputs.unbatched)
         T, B, _ = inputs.x.shape
-        width = self.hidden_size * self._directions
+        width = form.hidden_size * form.directions
         shape: tuple[int, ...]
         if inputs.unbatched:
             shape, meaning = (T, width), "time, num_directions*hidden"
-        elif self.batch_first:
+        elif form.batch_first:
             shape, meaning = (B, T, width), "batch, time, num_directions*hidden"
         else:
             shape, meaning = (T, B, width), "time, batch, num_directions*hidden"
         y_out, states_out = self._out(out, shape, meaning, B, inputs.unbatched)
         self._apart(y_out, states_out, x, state)
-        y = y_out[:, None] if inputs.unbatched else y_out.swapaxes(0, 1) if self.batch_first else y_out
-        full = (self.num_layers * self._directions, B, self.hidden_size)
-        self._forward(self._weights, inputs, y=y, final=tuple(a.reshape(full) for a in states_out))
+        full = (form.places, B, form.hidden_size)
+        final = tuple([a.reshape(full) for a in states_out])
+        forward(form, self._weights, inputs, y=form.inner(y_out, inputs.unbatched), final=final)
         return y_out, outward(states_out)
 
     def step(self, x_t: Any, state: Any = None, *, out: tuple[Array, S] | None = None) -> tuple[Array, S]:
@@ -138,29 +130,30 @@ class Frozen(Stack[S]):
         TypeError, ValueError, MemoryError
             ValueError also for a bidirectional layer: its reverse direction needs the whole sequence.
         """
-        if self.bidirectional:
+        form = self._form
+        if form.directions == 2:
             raise ValueError("step: expected one direction, got a bidirectional layer, which needs the whole sequence")
-        plain = _plain.try_call(self._weights, True, x_t, state, out, get_num_threads())
+        plain = _fast_path.try_call(self._weights, True, x_t, state, out, settings.num_threads)
         if plain is not None:
             return plain
-        x = checks.float_array("x_t", x_t)
-        if x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
-            expected = (self.input_size,) if x.ndim == 1 else ("B", self.input_size)
+        x, I, H = checks.float_array("x_t", x_t), form.input_size, form.hidden_size
+        if x.ndim not in (1, 2) or x.shape[-1] != I:
+            expected = (I,) if x.ndim == 1 else ("B", I)
             raise checks.wrong_shape("x_t", expected, "input_size" if x.ndim == 1 else "batch, input_size", x.shape)
-        checks.same_dtype("x_t", x, self.dtype, "the layer")
+        checks.same_dtype("x_t", x, form.dtype, "the layer")
         unbatched = x.ndim == 1
-        x = np.require(x, requirements=["C", "A"]).reshape(-1, self.input_size)
-        B, H = x.shape[0], self.hidden_size
-        initial = self._state("state", state, B, unbatched)
+        x = np.require(x, requirements=["C", "A"]).reshape(-1, I)
+        B = x.shape[0]
+        initial = form.check_state("state", state, B, unbatched)
         if out is None:
-            y = np.empty((H,) if unbatched else (B, H), self.dtype)
-            shape, _ = self._state_shape(B, unbatched)
-            states = tuple(np.empty(shape, self.dtype) for _ in self.cell.states)
+            y = np.empty((H,) if unbatched else (B, H), form.dtype)
+            shape, _ = form.state_shape(B, unbatched)
+            states = tuple(np.empty(shape, form.dtype) for _ in self.cell.states)
         else:
             y, states = self._out(out, (H,) if unbatched else (B, H), "hidden" if unbatched else "batch, hidden", B, unbatched)
             self._apart(y, states, x_t, state)
-        final = tuple(a.reshape(self.num_layers, B, H) for a in states)
-        _plain.step(self._weights, x, initial, y.reshape(B, H), final, get_num_threads())
+        final = tuple(a.reshape(form.num_layers, B, H) for a in states)
+        _fast_path.step(self._weights, x, initial, y.reshape(B, H), final, settings.num_threads)
         return y, outward(states)
 
     def _out(
@@ -176,7 +169,7 @@ class Frozen(Stack[S]):
             state = (state,)
         elif not isinstance(state, (tuple, list)) or len(state) != len(letters):
             raise checks.wrong_type("out[1]", "a pair (h, c)", state)
-        shape, meaning = self._state_shape(B, unbatched)
+        shape, meaning = self._form.state_shape(B, unbatched)
         names = ["out[1]"] if len(letters) == 1 else [f"out[1][{i}] ({letter})" for i, letter in enumerate(letters)]
         states = tuple(checks.output(name, a, shape, meaning, self.dtype) for name, a in zip(names, state, strict=True))
         return checks.output("out[0] (y)", y, y_shape, y_meaning, self.dtype), states

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeAlias, overload
 
-from rnnfast import checks
-from rnnfast._core import Weights, empty
-from rnnfast._order import order_of
+from rnnfast._engine import checks, settings
+from rnnfast._engine.form import Form, Inputs
+from rnnfast._engine.forward import Recorded, forward
+from rnnfast._engine.tapes import Tape
+from rnnfast._kernels._order import order_of
+from rnnfast._kernels._weights import Weights
 from rnnfast._types import Array
 from rnnfast.cells import GRU, LSTM, SIMPLE_RNN, Cell
-from rnnfast.direction import run_direction
-from rnnfast.runtime import current_isa, get_num_threads
-from rnnfast.states import outward
-from rnnfast.tape import Tape
 
 Lengths: TypeAlias = Any  # (B,) integers, array_like
 
 
 def _run(
     cell: Cell,
-    choice: Any,
+    options: dict[str, Any],
     x: Any,
     weights: tuple[Any, Any, Any, Any],
     initial: tuple[Any, ...],
@@ -28,32 +27,27 @@ def _run(
     record: bool,
 ) -> Any:
     """Checks everything, then runs. Returns (y, state) or (y, state, tape)."""
-    choice = checks.one_of(cell.option, choice, cell.choices) if cell.option else None
+    variant = checks.variant(cell, options)
     reverse, record = checks.flag("reverse", reverse), checks.flag("record", record)
     w_ih, w_hh, b_ih, b_hh = checks.weights(*weights, gates=len(cell.gates))
-    hidden, inputs = w_hh.shape[1], w_ih.shape[1]
-    x, unbatched = checks.sequence(x, inputs)
-    checks.same_dtype("w_ih", w_ih, x.dtype, "x")
-    T, B, _ = x.shape
-    checks.representable(lambda: "x", T, B, len(cell.gates) + 2, hidden, x.itemsize)
-    shape, meaning = ((hidden,), "hidden") if unbatched else ((B, hidden), "batch, hidden")
-    start = tuple(
-        checks.optional(f"{letter}0", value, shape, meaning, x.dtype)
-        for letter, value in zip(cell.states, initial, strict=True)
-    )
+    x, unbatched = checks.sequence(x, w_ih.shape[1])
+    T, B, inputs = x.shape
+    form = Form(variant, inputs, w_hh.shape[1], 1, 1, b_ih is not None, False, 0.0, w_ih.dtype, stacked=False)
+    form.check_size(T, B)
+    shape, meaning = form.state_shape(B, unbatched)
+    start = {f"{s}0": checks.optional(f"{s}0", value, shape, meaning) for s, value in zip(cell.states, initial, strict=True)}
+    checks.one_dtype({"w_ih": w_ih, "w_hh": w_hh, "x": x, "b_ih": b_ih, "b_hh": b_hh, **start})
     order = order_of(checks.lengths(lengths, T, B, unbatched=unbatched), T)
+    args = Inputs(x, form.inner_state(B, tuple(start.values())), order, unbatched)
 
-    packed = Weights(cell.kernel(choice), current_isa(), record, get_num_threads(), w_ih, w_hh, b_ih, b_hh)
-    y = empty((T, B, hidden), x.dtype)
-    state, tape = run_direction(
-        packed, x, y, tuple(None if a is None else a.reshape(B, hidden) for a in start), order, reverse, record=record
-    )
-    if unbatched:
-        y, state = y[:, 0], tuple(a[0] for a in state)
-    if tape is None:
-        return y, outward(state)
+    packed = Weights(variant.kernel, settings.here.isa, record, settings.num_threads, w_ih, w_hh, b_ih, b_hh)
+    recorded: list[Recorded] | None = [] if record else None
+    y, final = forward(form, [packed], args, recorded=recorded, reverse=reverse)
+    y, state = form.outer(y, unbatched), form.outer_state(final, unbatched)
+    if recorded is None:
+        return y, state
     y = checks.locked(y)
-    return y, outward(state), Tape(cell, tape, x, y, has_bias=b_ih is not None, unbatched=unbatched)
+    return y, state, Tape(form, recorded, args, y)
 
 
 @overload
@@ -155,7 +149,7 @@ def simple_rnn(
     ----------
     .. [1] J. L. Elman, "Finding structure in time", Cognitive Science 14 (1990), doi:10.1207/s15516709cog1402_1.
     """
-    return _run(SIMPLE_RNN, nonlinearity, x, (w_ih, w_hh, b_ih, b_hh), (h0,), lengths, reverse, record)
+    return _run(SIMPLE_RNN, {"nonlinearity": nonlinearity}, x, (w_ih, w_hh, b_ih, b_hh), (h0,), lengths, reverse, record)
 
 
 @overload
@@ -252,7 +246,7 @@ def lstm(
     .. [1] S. Hochreiter, J. Schmidhuber, Neural Computation 9 (1997), doi:10.1162/neco.1997.9.8.1735; the forget gate:
        F. Gers et al., Neural Computation 12 (2000), doi:10.1162/089976600300015015.
     """
-    return _run(LSTM, None, x, (w_ih, w_hh, b_ih, b_hh), (h0, c0), lengths, reverse, record)
+    return _run(LSTM, {}, x, (w_ih, w_hh, b_ih, b_hh), (h0, c0), lengths, reverse, record)
 
 
 @overload
@@ -348,4 +342,4 @@ def gru(
     ----------
     .. [1] K. Cho et al., arXiv:1406.1078 (2014); v1 applies the reset gate after the product, v3 before it.
     """
-    return _run(GRU, reset_after, x, (w_ih, w_hh, b_ih, b_hh), (h0,), lengths, reverse, record)
+    return _run(GRU, {"reset_after": reset_after}, x, (w_ih, w_hh, b_ih, b_hh), (h0,), lengths, reverse, record)

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from rnnfast import checks
+from rnnfast._engine import checks, settings
+from rnnfast._engine.forward import Recorded, forward
+from rnnfast._engine.stack import Stack
+from rnnfast._engine.tapes import StackTape
 from rnnfast._types import Array, S
 from rnnfast.cells import GRU as GRU_CELL
 from rnnfast.cells import LSTM as LSTM_CELL
 from rnnfast.cells import SIMPLE_RNN as SIMPLE_RNN_CELL
 from rnnfast.frozen import Frozen
-from rnnfast.runtime import current_isa
-from rnnfast.stack import DERIVED, Recorded, Stack
-from rnnfast.stack_tape import StackTape
 
 _PARAMETERS = """
     Parameters
@@ -55,7 +55,7 @@ class Layer(Stack[S]):
 
     def __init__(
         self,
-        choice: Any,
+        options: dict[str, Any],
         input_size: int,
         hidden_size: int,
         num_layers: int,
@@ -66,11 +66,11 @@ class Layer(Stack[S]):
         dtype: Any,
         rng: Any,
     ) -> None:
-        super().__init__(choice, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype)
-        self.rng = rng
+        self._set_form(options, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype)
         draw = checks.generator("rng", rng)
         bound = 1 / np.sqrt(self.hidden_size)
-        self._params = {name: draw.uniform(-bound, bound, shape).astype(self.dtype) for name, shape in self._shapes.items()}
+        params = {name: draw.uniform(-bound, bound, shape).astype(self.dtype) for name, shape in self._shapes.items()}
+        self.__dict__.update(rng=rng, _params=params)
 
     @property
     def params(self) -> Mapping[str, Array]:
@@ -90,19 +90,7 @@ class Layer(Stack[S]):
         TypeError, ValueError
             For a missing or unknown name, a wrong shape or dtype; nothing is changed then.
         """
-        if not isinstance(mapping, Mapping):
-            raise checks.wrong_type("mapping", "a mapping of parameter names to arrays", mapping)
-        shapes = self._shapes
-        for problem, names in (("missing", shapes.keys() - mapping.keys()), ("unknown", mapping.keys() - shapes.keys())):
-            if names:
-                listed = ", ".join(sorted(map(str, names)))
-                raise ValueError(f"mapping: expected the names {', '.join(shapes)}, got {problem} {listed}")
-        values = {
-            name: checks.exact(
-                name, mapping[name], shape, "gates*hidden" + (", input" if len(shape) == 2 else ""), self.dtype, "the layer"
-            )
-            for name, shape in shapes.items()
-        }
+        values = checks.named_parameters(mapping, self._shapes, self.dtype)
         for name, value in self._params.items():
             if not value.flags.writeable:
                 raise ValueError(f"{name}: expected a writeable parameter to load into, got a read-only one")
@@ -137,10 +125,10 @@ class Layer(Stack[S]):
         -----
         The weights are packed anew at every call, since they may have changed; `freeze` packs them once.
         """
-        inputs = self._check(x, state, lengths)
-        weights = self._pack(self._params, current_isa(), trainable=False)
-        y, final = self._forward(weights, inputs)
-        return self._outward(y, final, inputs.unbatched)
+        form = self._form
+        inputs = form.check(x, state, lengths)
+        y, final = forward(form, self._pack(settings.here.isa, trainable=False), inputs)
+        return form.outer(y, inputs.unbatched), form.outer_state(final, inputs.unbatched)
 
     def record(
         self, x: Any, state: Any = None, *, lengths: Any = None, rng: Any = None, checkpoint_every: int | None = None
@@ -168,16 +156,16 @@ class Layer(Stack[S]):
         ------
         TypeError, ValueError, MemoryError
         """
-        inputs = self._check(x, state, lengths)
-        drops = self.dropout > 0 and self.num_layers > 1  # a generator of its own is a quarter of a short call
+        form = self._form
+        inputs = form.check(x, state, lengths)
+        drops = form.dropout > 0 and form.num_layers > 1  # a generator of its own is a quarter of a short call
         draw = checks.generator("rng", rng) if drops or rng is not None else None
         every = None if checkpoint_every is None else checks.positive("checkpoint_every", checkpoint_every)
-        weights = self._pack(self._params, current_isa(), trainable=True)
+        weights = self._pack(settings.here.isa, trainable=True)
         recorded: list[Recorded] = []
-        y, final = self._forward(weights, inputs, recorded=recorded, rng=draw, checkpoint_every=every)
-        y, last = self._outward(y, final, inputs.unbatched)
-        y = checks.locked(y)
-        return y, last, StackTape(self, recorded, inputs, y)
+        y, final = forward(form, weights, inputs, recorded=recorded, rng=draw, checkpoint_every=every)
+        y = checks.locked(form.outer(y, inputs.unbatched))
+        return y, form.outer_state(final, inputs.unbatched), StackTape(form, recorded, inputs, y, self._names)
 
     def freeze(self) -> Frozen[S]:
         """An immutable copy with prepacked weights: the fastest form for inference, and the one that can `step`.
@@ -193,10 +181,6 @@ class Layer(Stack[S]):
     def __getattr__(self, name: str) -> Any:
         hint = ", got a layer; steps are taken by its frozen form: net.freeze().step" if name == "step" else ""
         raise AttributeError(f"{type(self).__name__}.{name}: expected an attribute{hint or ', got none of that name'}")
-
-    def __getstate__(self) -> dict[str, Any]:
-        kept = {name: value for name, value in self.__dict__.items() if name not in DERIVED}
-        return {**kept, "_params": {name: value.copy() for name, value in self._params.items()}}
 
 
 class SimpleRNN(Layer[Array]):
@@ -223,13 +207,12 @@ class SimpleRNN(Layer[Array]):
         dtype: Any = np.float32,
         rng: Any = None,
     ) -> None:
-        super().__init__(
-            nonlinearity, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype, rng
-        )
+        options = {"nonlinearity": nonlinearity}
+        super().__init__(options, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype, rng)
 
     @property
     def nonlinearity(self) -> str:
-        return str(self._choice)
+        return str(self._form.variant.options["nonlinearity"])
 
 
 class LSTM(Layer[tuple[Array, Array]]):
@@ -251,7 +234,7 @@ class LSTM(Layer[tuple[Array, Array]]):
         dtype: Any = np.float32,
         rng: Any = None,
     ) -> None:
-        super().__init__(None, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype, rng)
+        super().__init__({}, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype, rng)
 
 
 class GRU(Layer[Array]):
@@ -278,13 +261,12 @@ class GRU(Layer[Array]):
         dtype: Any = np.float32,
         rng: Any = None,
     ) -> None:
-        super().__init__(
-            reset_after, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype, rng
-        )
+        options = {"reset_after": reset_after}
+        super().__init__(options, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype, rng)
 
     @property
     def reset_after(self) -> bool:
-        return bool(self._choice)
+        return bool(self._form.variant.options["reset_after"])
 
 
 LAYERS: dict[str, type[Layer[Any]]] = {layer.cell.name: layer for layer in (SimpleRNN, LSTM, GRU)}

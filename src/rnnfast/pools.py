@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from rnnfast import _core, runtime
+from rnnfast import runtime
+from rnnfast._kernels import _core
 from rnnfast.version import __version__
 
 _registered = False

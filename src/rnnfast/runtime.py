@@ -1,78 +1,39 @@
-"""Threads, ISA and what this installation is: set_num_threads, get_num_threads, use_isa, show_config."""
+"""Threads, ISA, kept memory and what this installation is: set_num_threads, get_num_threads, use_isa, trim, show_config."""
 
 import os
 import platform
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, overload
 
 import numpy as np
 
-from rnnfast import _core, checks
+from rnnfast._engine import checks, settings
+from rnnfast._engine.settings import COMPILED, PRESENT
+from rnnfast._kernels import _core
 from rnnfast.version import __version__
 
-PRESENT = _core.isas()  # best last
-COMPILED = _core.compiled_isas()
-
-
-def _isa_number(name: str, value: object) -> int:
-    if value not in PRESENT:
-        raise checks.wrong_value(name, "one of " + ", ".join(map(repr, PRESENT)) + " (what this CPU has)", value)
-    return COMPILED.index(str(value))
-
-
-def _affinity() -> int:
-    """CPUs this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _threads_at_start() -> int:
-    value = os.environ.get("RNNFAST_NUM_THREADS", "")
-    if not value:
-        return _affinity()
-    try:
-        return checks.positive("RNNFAST_NUM_THREADS", int(value))
-    except ValueError:
-        raise checks.wrong_value("RNNFAST_NUM_THREADS", "an integer >= 1", value) from None
-
-
-_default_isa = _isa_number("RNNFAST_ISA", os.environ.get("RNNFAST_ISA") or PRESENT[-1])
-_num_threads = min(_threads_at_start(), _core.MAX_THREADS)
-
-
-class _OfThisThread(threading.local):
-    isa: int = _default_isa
-
-
-_here = _OfThisThread()
-
-
-def current_isa() -> int:
-    """Number of the ISA that calls of this thread use."""
-    return _here.isa
+__all__ = ["COMPILED", "PRESENT", "get_num_threads", "set_num_threads", "show_config", "trim", "use_isa"]
 
 
 def set_num_threads(n: int) -> None:
     """Set how many threads a call may use, for the whole process.
 
-    Results do not depend on it, to the last bit. The default is the number of CPUs in the process's affinity mask, or
-    ``RNNFAST_NUM_THREADS``. Small calls use fewer; at most 256 are ever used.
+    Results do not depend on it, to the last bit. The default is the number of CPUs in the process's affinity mask, or fewer if
+    a container's CPU quota (cgroup v2) allows fewer, or ``RNNFAST_NUM_THREADS``. Small calls use fewer, and no call uses more
+    than there are CPUs in the affinity mask at that moment, or more than 256.
 
     Raises
     ------
     TypeError, ValueError
         If `n` is not an integer >= 1.
     """
-    global _num_threads
-    _num_threads = min(checks.positive("n", n), _core.MAX_THREADS)
+    settings.num_threads = min(checks.positive("n", n), _core.MAX_THREADS)
 
 
 def get_num_threads() -> int:
     """How many threads a call may use."""
-    return _num_threads
+    return settings.num_threads
 
 
 @contextmanager
@@ -92,11 +53,26 @@ def use_isa(name: str) -> Iterator[None]:
     ValueError
         If the name is unknown or this CPU lacks it; the text names those present.
     """
-    before, _here.isa = _here.isa, _isa_number("name", name)
+    before, settings.here.isa = settings.here.isa, settings.isa_number("name", name)
     try:
         yield
     finally:
-        _here.isa = before
+        settings.here.isa = before
+
+
+def trim() -> int:
+    """Give memory that rnnfast keeps for later calls back to the system.
+
+    Blocks of 1 MiB and more (packed weights, tapes, results) that were dropped wait for the next call, 256 MiB at most; and
+    each thread that has called rnnfast keeps the scratch of its largest call until it ends. This frees the blocks, and the
+    scratch of the calling thread.
+
+    Returns
+    -------
+    int
+        The bytes that were freed.
+    """
+    return _core.trim()
 
 
 def _cpu_name() -> str:
@@ -128,13 +104,14 @@ def show_config(mode: str = "stdout") -> dict[str, dict[str, Any]] | None:
         "CPU": {
             "name": _cpu_name(),
             "machine": platform.machine(),
-            "isa": COMPILED[current_isa()],
+            "isa": COMPILED[settings.here.isa],
             "isas present": list(PRESENT),
             "isas compiled in": list(COMPILED),
         },
         "Threads": {
             "threads": get_num_threads(),
-            "CPUs in the affinity mask": _affinity(),
+            "CPUs in the affinity mask": settings.cpus_in_mask(),
+            "CPUs of the container's quota": settings.cpus_of_quota(),
             "RNNFAST_NUM_THREADS": os.environ.get("RNNFAST_NUM_THREADS"),
             "RNNFAST_ISA": os.environ.get("RNNFAST_ISA"),
         },

@@ -7,7 +7,6 @@ GRU = Cell(
     layer="GRU",
     gates=("r", "z", "n"),
     states=("h",),
-    option="reset_after",
-    choices=(True, False),
-    kernels=("gru", "gru_before"),
+    options={"reset_after": (True, False)},
+    kernels={(True,): "gru", (False,): "gru_before"},
 )

@@ -7,7 +7,6 @@ LSTM = Cell(
     layer="LSTM",
     gates=("i", "f", "g", "o"),
     states=("h", "c"),
-    option=None,
-    choices=(None,),
-    kernels=("lstm",),
+    options={},
+    kernels={(): "lstm"},
 )

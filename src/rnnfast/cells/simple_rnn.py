@@ -7,7 +7,6 @@ SIMPLE_RNN = Cell(
     layer="SimpleRNN",
     gates=("a",),
     states=("h",),
-    option="nonlinearity",
-    choices=("tanh", "relu", "identity", "sigmoid"),
-    kernels=("rnn_tanh", "rnn_relu", "rnn_identity", "rnn_sigmoid"),
+    options={"nonlinearity": ("tanh", "relu", "identity", "sigmoid")},
+    kernels={("tanh",): "rnn_tanh", ("relu",): "rnn_relu", ("identity",): "rnn_identity", ("sigmoid",): "rnn_sigmoid"},
 )

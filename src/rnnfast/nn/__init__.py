@@ -5,10 +5,11 @@ Every layer has `params` (live arrays by name), a call for inference, and ``y, t
 ``nn.Sequential`` chains layers. Arrays are time-major, as everywhere in rnnfast.
 """
 
+from rnnfast._engine.tapes import ModelGradients as Gradients
 from rnnfast.nn.attention import AdditiveAttention
 from rnnfast.nn.data import MinMaxScaler, Vocabulary, pad_sequences, sliding_windows, time_split
 from rnnfast.nn.fit import History, evaluate, fit, predict
-from rnnfast.nn.layers import Dense, Dropout, Embedding, Gradients, Module, Recurrent, Sequential, Tape
+from rnnfast.nn.layers import Dense, Dropout, Embedding, Module, Recurrent, Sequential, Tape
 from rnnfast.nn.losses import accuracy, binary_cross_entropy, cross_entropy, mean_absolute_error, mean_squared_error
 from rnnfast.nn.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop, clip_grad_norm
 from rnnfast.nn.schedules import CosineDecay, ReduceOnPlateau, StepDecay

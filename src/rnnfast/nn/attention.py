@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnfast import checks
+from rnnfast._engine import checks
 from rnnfast._types import Array
 from rnnfast.nn.layers import Parameters, last_axis, uniform
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnfast import checks
+from rnnfast._engine import checks
 from rnnfast._types import Array
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnfast import checks
+from rnnfast._engine import checks
 from rnnfast._types import Array
 from rnnfast.nn.layers import Module
 from rnnfast.nn.optimizers import Optimizer, clip_grad_norm

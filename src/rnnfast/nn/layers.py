@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
 
-from rnnfast import checks
+from rnnfast._engine import checks
+from rnnfast._engine.dropout import draw_kept, drop
+from rnnfast._engine.tapes import ModelGradients as Gradients
 from rnnfast._types import Array
 from rnnfast.layers import Layer
-from rnnfast.stack import draw_kept, drop
-
-
-@dataclass(frozen=True)
-class Gradients:
-    """Of sum(dy * y): x (None where not asked for, or where x is integers), and the parameters by name."""
-
-    x: Array | None
-    params: dict[str, Array]
 
 
 class Tape:
@@ -246,7 +238,7 @@ class Recurrent:
                 dh = np.zeros_like(h)
                 self._last_layer(dh)[...] = dy.reshape(len(dy), -1, self.rnn.hidden_size).swapaxes(0, 1)
                 g = tape.backward(None, (dh, None) if isinstance(state, tuple) else dh, need_x=need_x)
-            return Gradients(g.x, dict(g.params))
+            return g
 
         y = y if self.output == "sequence" else self._last(state)
         return y, Tape(y, backward)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Protocol
 
-from rnnfast import checks
+from rnnfast._engine import checks
 
 
 class Schedule(Protocol):

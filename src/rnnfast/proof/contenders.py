@@ -65,13 +65,8 @@ def rnnfast_task(task: Task, threads: int) -> Callable[[], Result]:
 
     rnnfast.set_num_threads(threads)
     shape, x, weights = arguments(task)
-    net = LAYERS[task.cell](
-        shape.I,
-        shape.H,
-        num_layers=shape.num_layers,
-        bidirectional=shape.bidirectional,
-        dtype=task.dtype,
-    )  # type: ignore[call-arg]
+    make: Any = LAYERS[task.cell]
+    net = make(shape.I, shape.H, shape.num_layers, bidirectional=shape.bidirectional, dtype=task.dtype)
     net.load_params(weights)
     lengths = None if task.lengths is None else np.array(task.lengths)
     if task.training:
@@ -80,7 +75,7 @@ def rnnfast_task(task: Task, threads: int) -> Callable[[], Result]:
         def train() -> Result:
             y, _, tape = net.record(x, lengths=lengths)
             g = tape.backward(dy)
-            return [y, g.x, *g.params.values()]  # type: ignore[list-item]
+            return [y, g.x, *g.params.values()]
 
         return train
     fast = net.freeze()

@@ -157,10 +157,10 @@ class Proof:
 def variants() -> Iterator[tuple[Cell, dict[str, Any], str, str]]:
     """Every cell x option x dtype x ISA that this machine has."""
     for cell in CELLS.values():
-        for options in cell.variants():
+        for variant in cell.variants:
             for dtype in BOUNDS:
                 for isa in runtime.PRESENT:
-                    yield cell, options, dtype, isa
+                    yield cell, dict(variant.options), dtype, isa
 
 
 def prove(tick: Callable[[], None] = lambda: None) -> list[Proof]:

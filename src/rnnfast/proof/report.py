@@ -9,7 +9,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rnnfast import _core, checks, runtime
+from rnnfast import runtime
+from rnnfast._engine import checks
+from rnnfast._kernels import _core
 from rnnfast.cells import CELLS
 from rnnfast.progress import progress
 from rnnfast.proof.contenders import CONTENDERS, Task

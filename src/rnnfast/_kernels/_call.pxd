@@ -1,20 +1,23 @@
-"""What _layer offers to other Cython modules."""
-from rnnfast._core cimport Buffer, Weights
-from rnnfast._job cimport Job
-from rnnfast._order cimport RowOrder
+"""What _call offers to other Cython modules."""
+from rnnfast._kernels._job cimport *
+from rnnfast._kernels._order cimport RowOrder
+from rnnfast._kernels._weights cimport Weights
+
+# The cost model of threads (_call.pyx): floating point operations below which a call or a phase of a step takes no further thread
+cdef double flops_per_thread, flops_per_phase
 
 
-cdef class Tape:
+cdef class Record:
     cdef Job job
     cdef readonly Weights weights
     cdef object arrays          # all that the job points into
     cdef Buffer slots           # of all steps; where nothing was saved, backward's own: of all steps or one window
     cdef Buffer cells
-    cdef Buffer marks
+    cdef Buffer checkpoints
     cdef int threads            # backward may use, as prepared
 
 
-cdef char *data(array) noexcept
+cdef char *address(array) noexcept
 cdef void set_weights(Job *j, Weights w) noexcept
 cdef void set_order(Job *j, Py_ssize_t T, Py_ssize_t B, bint reverse, RowOrder order) noexcept
 cdef size_t place_forward(Job *j, char *base) noexcept nogil

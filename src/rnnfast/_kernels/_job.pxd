@@ -1,7 +1,9 @@
 """The data the timestep loops work on: one layer in one direction. Letters: T B I H as everywhere, S steps of work,
 R stored rows (T*B, or the sum of lengths). A step s runs from 0 to S-1 in the order of processing; its time t is s, or
 counts back from each sample's end for reverse. Addresses are bytes, so float32 and float64 share every line."""
-from rnnfast._core cimport barrier, panels, rf_cell, rf_kernels, rf_product
+from libc.stdint cimport int64_t, uint64_t
+
+from rnnfast._kernels._core cimport *
 
 
 cdef struct View:
@@ -26,13 +28,13 @@ cdef struct Job:
     const rf_cell *cell
     const rf_kernels *kernels
     int index                   # of the cell in the kernel tables
-    Py_ssize_t inputs, hidden, size   # I, H (I is a macro of complex.h), bytes of an element
+    Py_ssize_t inputs, hidden, itemsize   # I, H (I is a macro of complex.h), bytes of an element
     const char *ih
     const char *bias_x
     const char *bias_h
-    const char *hh[2]
+    const char *hh[RF_MAX_PHASES]
     const char *back_ih
-    const char *back_hh[2]
+    const char *back_hh[RF_MAX_PHASES]
     View x, y, dy, dx
     char *h0                    # (B, H) by sample, each
     char *c0
@@ -41,8 +43,8 @@ cdef struct Job:
     Py_ssize_t chunk            # steps that are projected at a time
     bint save                   # forward leaves slots and cells as backward needs them
     bint h_in_y                 # y is where h lives; else in h_rows, turn by turn
-    int turn                    # 1: the first step goes through its panels from the last to the first
-    bint quiet                  # recomputing: y and final states are not written again
+    bint panels_descend         # the first step goes through its panels from the last to the first
+    bint recomputing            # y and final states are not written again
     char *slots                 # (rows of a window or R, slots*H)
     Py_ssize_t slots_row        # stored row that slots begins with
     char *cells                 # (as slots, H) saved c
@@ -51,8 +53,8 @@ cdef struct Job:
     char *h0_rows
     char *c0_rows
     char *x_rows                # gathered rows of x or of dx
-    char *c_marks               # (windows, B, H) c before each window
-    Py_ssize_t every            # steps between marks, 0 = none
+    char *c_checkpoints         # (windows, B, H) c before each window
+    Py_ssize_t checkpoint_every # steps between checkpoints, 0 = none
     # backward only
     const char *dh_n            # (B, H) by sample, or NULL = zeros
     const char *dc_n
@@ -64,20 +66,30 @@ cdef struct Job:
     char *dc
     char *dy_rows
     char *hp_rows
-    char *edge                  # (B, slots*H) gradients of the first step of the window just done
+    char *next_window_slots     # (B, slots*H) gradients of the first step of the window just done
     char *pack                  # threads times pack_bytes
     size_t pack_bytes
-    const Py_ssize_t *cut       # (threads+1) thread i has rows cut[i] .. cut[i+1]
+    Py_ssize_t pack_rows        # of one block of a weight gradient's product: GRADIENT_ROWS, or all there are
+    # who does what
+    const Py_ssize_t *row_bounds # (threads+1) thread i has rows row_bounds[i] .. row_bounds[i+1]
     bint by_units               # steps: each thread all rows and its share of the units, a barrier a phase; else its rows
+    # the way out of a long call: `interrupted`
+    bint listens                # the caller is Python's main thread
+    int stopped                 # a flag of all threads, in the job that all of them copied:
+    int *shared_stopped
+    int64_t listen_at           # when to run signal handlers next; 0, 1: not yet asked, asked once
+    uint64_t fp                 # the caller's floating point environment
 
 
 cdef enum:
     CHUNK_BYTES = 524288   # slots projected at a time: stay in L2 until the steps have used them
     CHUNK_ROWS = 192       # but at least so many rows: W_ih comes through once for all of them
-    LONE_BYTES = 524288    # weights of one block of units of a single step
-    GRADIENT_ROWS = 320    # rows of one block of a weight gradient's product
+    CHUNK_FLOPS = 400000000 # and at most so much work for each lane of a vector: less than 0.1 s, see `interrupted`
+    SINGLE_BYTES = 524288  # weights of one block of units of a single step
+    GRADIENT_ROWS = 320    # rows of one block of a weight gradient's product, at most
     M_BLOCKS = 16          # tiles of rows of that product packed at a time
     ROWS_AT_ONCE = 256     # rows of dx computed at a time where they must be scattered
+    LISTEN_EVERY_NS = 50000000
 
 
 # ---- where things are ----------------------------------------------------------------------------------------------------
@@ -112,10 +124,10 @@ cdef inline char *at(const View *v, const Order *o, Py_ssize_t s, Py_ssize_t row
     return v.data + time_of(o, s, row) * v.step + sample_of(o, row) * v.row
 
 cdef inline char *slot_at(const Job *j, Py_ssize_t s, Py_ssize_t row, Py_ssize_t slot) noexcept nogil:
-    return j.slots + ((stored(&j.order, s) + row - j.slots_row) * j.cell.slots + slot) * j.hidden * j.size
+    return j.slots + ((stored(&j.order, s) + row - j.slots_row) * j.cell.slots + slot) * j.hidden * j.itemsize
 
 cdef inline char *cell_at(const Job *j, Py_ssize_t s, Py_ssize_t row) noexcept nogil:
-    return j.cells + (stored(&j.order, s) + row - j.slots_row) * j.hidden * j.size
+    return j.cells + (stored(&j.order, s) + row - j.slots_row) * j.hidden * j.itemsize
 
 cdef inline bint in_line(const View *v, const Order *o) noexcept nogil:
     """Stored rows are equally far apart in the array: a product can use it in place."""
@@ -123,6 +135,10 @@ cdef inline bint in_line(const View *v, const Order *o) noexcept nogil:
 
 cdef inline Py_ssize_t line_step(const View *v, const Order *o) noexcept nogil:
     return v.step if o.B == 1 else v.row
+
+cdef inline Py_ssize_t rows_of_work(const Job *j, Py_ssize_t depth) noexcept nogil:
+    """Rows whose products with the weights of G*H units, so deep, take less than 0.1 s; at least 1."""
+    return max(1, <Py_ssize_t>(CHUNK_FLOPS * <double>j.kernels.lanes / (2.0 * j.cell.gates * j.hidden * depth)))
 
 cdef inline char *row_address(const View *v, const Order *o, Py_ssize_t stored_row, Py_ssize_t *hint) noexcept nogil:
     """Address of a stored row in a (T, B, n) array. hint: a step at or before the row's; moves on."""
@@ -136,8 +152,12 @@ cdef inline char *row_address(const View *v, const Order *o, Py_ssize_t stored_r
 # ---- who does what -------------------------------------------------------------------------------------------------------
 cdef inline void own_rows(const Job *j, int thread, Py_ssize_t limit, Py_ssize_t *first, Py_ssize_t *last) noexcept nogil:
     """Rows below limit that a thread computes in a step."""
-    first[0] = 0 if j.by_units else j.cut[thread]
-    last[0] = limit if j.by_units else min(j.cut[thread + 1], limit)
+    first[0] = 0 if j.by_units else j.row_bounds[thread]
+    last[0] = limit if j.by_units else min(j.row_bounds[thread + 1], limit)
+
+cdef inline Py_ssize_t units_of_panel(const rf_kernels *k, int gates) noexcept nogil:
+    """Units of a panel with so many gates side by side."""
+    return k.width if gates == 1 else k.lanes
 
 cdef inline void own_panels(const Job *j, rf_product *p, int gates, int thread, int threads) noexcept nogil:
     """Sets the panels that a thread computes in a phase."""
@@ -160,3 +180,30 @@ cdef inline void step_barrier(const Job *j, int threads) noexcept nogil:
     """Between phases and steps: where units are split, each needs what the others wrote."""
     if j.by_units:
         barrier(threads)
+
+
+# ---- the way out ---------------------------------------------------------------------------------------------------------
+cdef inline void enter(Job *j, void *shared) noexcept nogil:
+    """A thread begins its part of the job that it has copied into j."""
+    j.shared_stopped = &(<Job *>shared).stopped
+    j.fp = fp_enter()
+
+cdef inline bint interrupted(Job *j, int thread) noexcept nogil:
+    """Whether the call is to end before its work is done.
+
+    Asked between pieces of work of less than 0.1 s. The caller's thread, if it is Python's main one, then runs the handlers of
+    signals, 20 times a second; one that raises, as Ctrl-C's does, stops the call. The first time costs nothing, the others a
+    look at the clock: most calls are short. Other threads only read the flag. They may find it set at different times, so work
+    that has barriers inside is left by `agree`."""
+    if thread == 0 and j.listens and not rf_flag(j.shared_stopped):
+        if j.listen_at == 0:
+            j.listen_at = 1
+        elif j.listen_at == 1:
+            j.listen_at = now_ns() + LISTEN_EVERY_NS
+        elif now_ns() >= j.listen_at:
+            fp_leave(j.fp)
+            if run_signal_handlers():
+                rf_set_flag(j.shared_stopped)
+            fp_enter()
+            j.listen_at = now_ns() + LISTEN_EVERY_NS
+    return rf_flag(j.shared_stopped)

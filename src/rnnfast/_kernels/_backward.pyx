@@ -5,20 +5,19 @@ Every cell runs through the same loops: what differs is in rf_cell (numbers: slo
 Every function below `cdef ... noexcept nogil` is run by all threads of the team on their share; nothing there allocates. The
 shapes and meanings of what they read, and where it is, are in _job.pxd.
 """
-from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 
-from rnnfast._core cimport *
-from rnnfast._forward cimport begin_rows, clear_ends, forward_window
-from rnnfast._job cimport *
+from rnnfast._kernels._core cimport *
+from rnnfast._kernels._forward cimport begin_rows, clear_ends, forward_window
+from rnnfast._kernels._job cimport *
 
 
 cdef void gather(Job *j, Py_ssize_t s, int thread, int threads) noexcept nogil:
     """Ragged: the rows of dy and of h that backward's elementwise part reads at step s, one after the other."""
-    cdef Py_ssize_t row, nbytes = j.hidden * j.size
+    cdef Py_ssize_t row, nbytes = j.hidden * j.itemsize
     if not j.order.ragged:
         return
-    for row in range(j.cut[thread], min(j.cut[thread + 1], rows_at(&j.order, s))):
+    for row in range(j.row_bounds[thread], min(j.row_bounds[thread + 1], rows_at(&j.order, s))):
         if j.dy.data != NULL:
             memcpy(j.dy_rows + row * nbytes, at(&j.dy, &j.order, s, row), nbytes)
         if j.cell.reads_h:
@@ -28,17 +27,18 @@ cdef void gather(Job *j, Py_ssize_t s, int thread, int threads) noexcept nogil:
     step_barrier(j, threads)
 
 
-cdef const char *rows_of(const Job *j, const View *v, Py_ssize_t s, Py_ssize_t first, char *gathered, ptrdiff_t *ld) noexcept nogil:
+cdef const char *rows_of(const Job *j, const View *v, Py_ssize_t s, Py_ssize_t first, char *gathered,
+                         ptrdiff_t *ld) noexcept nogil:
     """Where row `first` and on of step s of a (T, B, H) array are: in place where dense, else gathered."""
-    ld[0] = j.hidden if j.order.ragged else v.row // j.size
-    return gathered + first * j.hidden * j.size if j.order.ragged else at(v, &j.order, s, first)
+    ld[0] = j.hidden if j.order.ragged else v.row // j.itemsize
+    return gathered + first * j.hidden * j.itemsize if j.order.ragged else at(v, &j.order, s, first)
 
 
 cdef void backward_rows(Job *j, Py_ssize_t s, int p, Py_ssize_t first, Py_ssize_t last, bint entering, bint at_edge,
                         int thread, int threads) noexcept nogil:
     """Phase p of step s backward, rows first .. last: dh_t, then the gradients of the gates. entering: s is the last step
-    of these rows, no product reaches them. at_edge: the gradients of step s+1 are in `edge`."""
-    cdef Py_ssize_t nbytes = j.hidden * j.size, S = j.cell.slots
+    of these rows, no product reaches them. at_edge: the gradients of step s+1 are in next_window_slots."""
+    cdef Py_ssize_t nbytes = j.hidden * j.itemsize, S = j.cell.slots
     cdef const rf_backward_phase *phase = &j.cell.backward[p]
     cdef rf_step a
     if first >= last:
@@ -56,8 +56,8 @@ cdef void backward_rows(Job *j, Py_ssize_t s, int p, Py_ssize_t first, Py_ssize_
         a.c = cell_at(j, s, first)
         if s == 0:
             a.c_prev = (j.c0_rows if j.order.ragged else j.c0) + first * nbytes
-        elif j.every and s % j.every == 0:
-            a.c_prev = j.c_marks + (s // j.every * j.order.B + first) * nbytes
+        elif j.checkpoint_every and s % j.checkpoint_every == 0:
+            a.c_prev = j.c_checkpoints + (s // j.checkpoint_every * j.order.B + first) * nbytes
         else:
             a.c_prev = cell_at(j, s - 1, first)
         a.dc = j.dc + first * nbytes
@@ -73,7 +73,7 @@ cdef void backward_rows(Job *j, Py_ssize_t s, int p, Py_ssize_t first, Py_ssize_
     elif entering:
         a.p.a, a.p.k = a.slots, 0
     elif at_edge:
-        a.p.a = j.edge + (first * S + phase.slot) * nbytes
+        a.p.a = j.next_window_slots + (first * S + phase.slot) * nbytes
     else:
         a.p.a = slot_at(j, s + 1, first, phase.slot)
     j.kernels.backward[j.index][p](&a)
@@ -98,7 +98,7 @@ cdef const char *source_row(Job *j, int source, Py_ssize_t s, Py_ssize_t row) no
     if source != RF_SRC_H:
         return slot_at(j, s, row, source)
     if s == 0:
-        return j.h0 + sample_of(&j.order, row) * j.hidden * j.size
+        return j.h0 + sample_of(&j.order, row) * j.hidden * j.itemsize
     return at(&j.y, &j.order, s - 1, row)
 
 
@@ -109,8 +109,10 @@ cdef int same_left(const rf_cell *cell, int p) noexcept nogil:
     return 2 if p + 1 < cell.products and a.slot == b.slot and a.gate == b.gate else 1
 
 
-cdef Py_ssize_t fair_cut(Py_ssize_t both, Py_ssize_t all, Py_ssize_t dense, Py_ssize_t thin, int unit, int thread, int threads) noexcept nogil:
-    """Where a thread's rows begin, of `all` rows that cost `dense` each in the first `both` and `thin` after; a multiple of unit."""
+cdef Py_ssize_t fair_bound(Py_ssize_t both, Py_ssize_t all, Py_ssize_t dense, Py_ssize_t thin, int unit,
+                           int thread, int threads) noexcept nogil:
+    """Where a thread's rows begin, of `all` rows that cost `dense` each in the first `both` and `thin` after; a multiple of
+    unit."""
     cdef Py_ssize_t done = (both * dense + (all - both) * thin) * thread // threads
     cdef Py_ssize_t row = done // dense if done < both * dense else both + (done - both * dense) // thin
     return all if thread == threads else row // unit * unit
@@ -137,24 +139,24 @@ cdef void weight_gradients(Job *j, int p, int count, Py_ssize_t s0, Py_ssize_t s
         N[c] = j.inputs if w[c].source == RF_SRC_X else j.hidden
         columns += N[c]
     both = min(w[0].gates, w[count - 1].gates) * j.hidden
-    m0 = fair_cut(both, w[longer].gates * j.hidden, columns, N[longer], k.mr, thread, threads)
-    m1 = fair_cut(both, w[longer].gates * j.hidden, columns, N[longer], k.mr, thread + 1, threads)
+    m0 = fair_bound(both, w[longer].gates * j.hidden, columns, N[longer], k.mr, thread, threads)
+    m1 = fair_bound(both, w[longer].gates * j.hidden, columns, N[longer], k.mr, thread + 1, threads)
     if m0 >= m1:
         return
     for c in range(count):
         end[c] = min(w[c].gates * j.hidden, m1)
-        d_bias[c] = j.d_bias[w[c].to] + (w.gate * j.hidden + m0) * j.size if j.d_bias[0] != NULL else NULL
-    pack_right[0] = pack_left + M_BLOCKS * k.mr * GRADIENT_ROWS * j.size
-    pack_right[1] = pack_right[0] + (N[0] + k.width - 1) // k.width * k.width * GRADIENT_ROWS * j.size
+        d_bias[c] = j.d_bias[w[c].to] + (w.gate * j.hidden + m0) * j.itemsize if j.d_bias[0] != NULL else NULL
+    pack_right[0] = pack_left + M_BLOCKS * k.mr * j.pack_rows * j.itemsize
+    pack_right[1] = pack_right[0] + (N[0] + k.width - 1) // k.width * k.width * j.pack_rows * j.itemsize
     g.p.panel0, g.p.descending = 0, 0
     g.start = RF_START_ZERO if s1 == o.S else RF_START_C
     while s >= s0:
         n = 0
-        while n < GRADIENT_ROWS and s >= s0:
+        while n < j.pack_rows and s >= s0:
             if row == rows_at(o, s):
                 s, row = s - 1, 0
                 continue
-            left[n] = slot_at(j, s, row, w.slot) + m0 * j.size
+            left[n] = slot_at(j, s, row, w.slot) + m0 * j.itemsize
             for c in range(count):
                 right[c][n] = source_row(j, w[c].source, s, row)
             n, row = n + 1, row + 1
@@ -167,6 +169,8 @@ cdef void weight_gradients(Job *j, int p, int count, Py_ssize_t s0, Py_ssize_t s
         g.p.k, g.p.k_panel, g.p.lda = n, n, n
         m = m0
         while m < m1:
+            if interrupted(j, thread):
+                return
             rows, packed = min(M_BLOCKS * k.mr, m1 - m), 0
             for c in range(count):
                 if m >= end[c]:
@@ -181,20 +185,21 @@ cdef void weight_gradients(Job *j, int p, int count, Py_ssize_t s0, Py_ssize_t s
                 else:
                     g.p.a, g.p.w, g.p.rows, g.p.cols = pack_left, pack_right[c], min(rows, end[c] - m), N[c]
                 g.p.panel1 = panels(k, g.p.cols, 1)
-                g.c, g.ldc = j.d_weight[w[c].to] + (w.gate * j.hidden + m) * N[c] * j.size, N[c]
+                g.c, g.ldc = j.d_weight[w[c].to] + (w.gate * j.hidden + m) * N[c] * j.itemsize, N[c]
                 k.gemm(&g)
             for i in range(n):
-                left[i] = <const char *>left[i] + rows * j.size
+                left[i] = <const char *>left[i] + rows * j.itemsize
             m += rows
         g.start = RF_START_C
     if count == 2 and d_bias[0] != NULL and end[1 - longer] > m0:  # the same sums
-        memcpy(d_bias[1 - longer], d_bias[longer], (end[1 - longer] - m0) * j.size)
+        memcpy(d_bias[1 - longer], d_bias[longer], (end[1 - longer] - m0) * j.itemsize)
 
 
 cdef void input_gradient(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int threads) noexcept nogil:
-    """dx = slots W_ih for the stored rows of steps s0 .. s1; each thread its share."""
+    """dx = slots W_ih for the stored rows of steps s0 .. s1; each thread its share, in pieces of a time."""
     cdef Order *o = &j.order
-    cdef Py_ssize_t first, last, n, q, hint = s0, nbytes = j.inputs * j.size
+    cdef Py_ssize_t first, last, n, q, hint = s0, nbytes = j.inputs * j.itemsize
+    cdef Py_ssize_t most = max(CHUNK_ROWS, rows_of_work(j, j.inputs))
     cdef bint direct = in_line(&j.dx, o)
     cdef char *rows = j.x_rows + thread * ROWS_AT_ONCE * nbytes
     cdef rf_gemm g
@@ -204,12 +209,12 @@ cdef void input_gradient(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int t
     share_product(&g.p, j.kernels, direct, &first, &last, thread, threads)
     g.p.lda = j.cell.slots * j.hidden
     g.start = RF_START_ZERO
-    while first < last:
-        n = last - first if direct else min(last - first, ROWS_AT_ONCE)
+    while first < last and not interrupted(j, thread):
+        n = min(last - first, most if direct else ROWS_AT_ONCE)
         g.p.rows = n
-        g.p.a = j.slots + (first - j.slots_row) * g.p.lda * j.size
+        g.p.a = j.slots + (first - j.slots_row) * g.p.lda * j.itemsize
         if direct:
-            g.c, g.ldc = j.dx.data + first * line_step(&j.dx, o), line_step(&j.dx, o) // j.size
+            g.c, g.ldc = j.dx.data + first * line_step(&j.dx, o), line_step(&j.dx, o) // j.itemsize
         else:
             g.c, g.ldc = rows, j.inputs
         j.kernels.gemm(&g)
@@ -222,7 +227,7 @@ cdef void input_gradient(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int t
 cdef void state_gradients(Job *j, int thread) noexcept nogil:
     """dh_{-1} and dc_{-1}: the last product, then both back to the order of samples."""
     cdef Order *o = &j.order
-    cdef Py_ssize_t first = j.cut[thread], last = j.cut[thread + 1], row, nbytes = j.hidden * j.size
+    cdef Py_ssize_t first = j.row_bounds[thread], last = j.row_bounds[thread + 1], row, nbytes = j.hidden * j.itemsize
     cdef const rf_backward_phase *phase = &j.cell.backward[0]
     cdef rf_gemm g
     g.p.rows = min(last, rows_at(o, 0)) - first
@@ -243,8 +248,8 @@ cdef void state_gradients(Job *j, int thread) noexcept nogil:
 cdef void begin_gradients(Job *j, int thread) noexcept nogil:
     """carry and dc begin with the gradients of the final states, by row."""
     cdef Order *o = &j.order
-    cdef Py_ssize_t row, nbytes = j.hidden * j.size
-    for row in range(j.cut[thread], j.cut[thread + 1]):
+    cdef Py_ssize_t row, nbytes = j.hidden * j.itemsize
+    for row in range(j.row_bounds[thread], j.row_bounds[thread + 1]):
         if j.dh_n != NULL:
             memcpy(j.carry + row * nbytes, j.dh_n + sample_of(o, row) * nbytes, nbytes)
         else:
@@ -255,37 +260,52 @@ cdef void begin_gradients(Job *j, int thread) noexcept nogil:
             memset(j.dc + row * nbytes, 0, nbytes)
 
 
-cdef void recompute(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int threads) noexcept nogil:
-    """Slots and cells of a window once more, from the h in y and the marked c: the same bits as the first time."""
-    cdef Py_ssize_t row, s = s0, nbytes = j.hidden * j.size
+cdef bint recompute(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int threads) noexcept nogil:
+    """Slots and cells of a window once more, from the h in y and the checkpoint of c: the same bits as the first time. True:
+    the call is to end."""
+    cdef Py_ssize_t row, s = s0, nbytes = j.hidden * j.itemsize
     if s0 > 0:
-        for row in range(j.cut[thread], min(j.cut[thread + 1], rows_at(&j.order, s0))):
+        for row in range(j.row_bounds[thread], min(j.row_bounds[thread + 1], rows_at(&j.order, s0))):
             memcpy(j.h_rows[(s0 - 1) & 1] + row * nbytes, at(&j.y, &j.order, s0 - 1, row), nbytes)
     while s < s1:
-        forward_window(j, s, min(s + j.chunk, s1), thread, threads)
+        if forward_window(j, s, min(s + j.chunk, s1), thread, threads):
+            return True
         s += j.chunk
+    return False
+
+
+cdef bint backward_window(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int threads) noexcept nogil:
+    """Steps s1-1 down to s0. True: the call is to end. Where a step has barriers, all threads leave at the same one."""
+    cdef Py_ssize_t s
+    cdef bint stop
+    for s in range(s1 - 1, s0 - 1, -1):
+        backward_step(j, s, s + 1 == s1, thread, threads)
+        if s > s0 and (s - s0) % j.chunk == 0:
+            stop = interrupted(j, thread)
+            if agree(threads, stop) if j.by_units else stop:
+                break
+    return agree(threads, interrupted(j, thread))
 
 
 cdef void backward_task(void *arg, int thread, int threads) noexcept nogil:
     cdef Job j = (<Job *>arg)[0]
     cdef Order *o = &j.order
-    cdef Py_ssize_t s, s0, s1 = o.S, end, last, nbytes = j.cell.slots * j.hidden * j.size
-    cdef uint64_t fp = fp_enter()
+    cdef Py_ssize_t s0, s1 = o.S, end, last, nbytes = j.cell.slots * j.hidden * j.itemsize
     cdef int p
+    enter(&j, arg)
     begin_rows(&j, thread)
     begin_gradients(&j, thread)
     if j.dx.data != NULL:
-        clear_ends(o, &j.dx, j.inputs * j.size, thread, threads)
+        clear_ends(o, &j.dx, j.inputs * j.itemsize, thread, threads)
     step_barrier(&j, threads)
     while s1 > 0:
-        s0 = (s1 - 1) // j.every * j.every if j.every else 0
-        if j.every:
+        s0 = (s1 - 1) // j.checkpoint_every * j.checkpoint_every if j.checkpoint_every else 0
+        if j.checkpoint_every:
             window_rows(o, s0, s1, &j.slots_row, &end)
-            if j.cell.saved:
-                recompute(&j, s0, s1, thread, threads)
-        for s in range(s1 - 1, s0 - 1, -1):
-            backward_step(&j, s, s + 1 == s1, thread, threads)
-        barrier(threads)
+            if j.cell.saves_slots and recompute(&j, s0, s1, thread, threads):
+                break
+        if backward_window(&j, s0, s1, thread, threads):
+            break
         p = 0
         while p < j.cell.products:
             weight_gradients(&j, p, same_left(j.cell, p), s0, s1, thread, threads)
@@ -293,10 +313,12 @@ cdef void backward_task(void *arg, int thread, int threads) noexcept nogil:
         if j.dx.data != NULL:
             input_gradient(&j, s0, s1, thread, threads)
         if s0 > 0:
-            last = min(j.cut[thread + 1], rows_at(o, s0))
-            if last > j.cut[thread]:
-                memcpy(j.edge + j.cut[thread] * nbytes, slot_at(&j, s0, j.cut[thread], 0), (last - j.cut[thread]) * nbytes)
+            last = min(j.row_bounds[thread + 1], rows_at(o, s0))
+            if last > j.row_bounds[thread]:
+                memcpy(j.next_window_slots + j.row_bounds[thread] * nbytes, slot_at(&j, s0, j.row_bounds[thread], 0),
+                       (last - j.row_bounds[thread]) * nbytes)
             barrier(threads)
         s1 = s0
-    state_gradients(&j, thread)
-    fp_leave(fp)
+    if not rf_flag(j.shared_stopped):
+        state_gradients(&j, thread)
+    fp_leave(j.fp)

@@ -3,7 +3,7 @@
 cimport cython
 cimport numpy as cnp
 
-from rnnfast._core cimport Buffer
+from rnnfast._kernels._core cimport Buffer
 
 cnp.import_array()
 

@@ -1,10 +1,10 @@
-"""C declarations of csrc/rnnfast.h (documented there) and the Cython classes other modules cimport.
+"""C declarations of csrc/rnnfast.h (documented there), and what other modules cimport.
 
 csrc is linked into _core alone: other modules reach its functions through the cdef functions below, so that there is one
 thread team and one scratch per thread.
 """
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 
 cdef extern from "rnnfast.h" nogil:
@@ -46,7 +46,7 @@ cdef extern from "rnnfast.h" nogil:
     ctypedef void (*rf_step_fn)(const rf_step *) noexcept nogil
 
     enum:
-        RF_SRC_X, RF_SRC_H, RF_MAX_THREADS
+        RF_SRC_X, RF_SRC_H, RF_TO_IH, RF_TO_HH, RF_MAX_PHASES, RF_MAX_PRODUCTS, RF_MAX_CELLS, RF_MAX_THREADS
 
     ctypedef struct rf_forward_phase:
         int source, gate, gates
@@ -59,14 +59,16 @@ cdef extern from "rnnfast.h" nogil:
 
     ctypedef struct rf_cell:
         const char *name
-        int gates, slots, saved, has_c, has_carry, reads_h_prev, reads_h, split_bias, phases
-        rf_forward_phase forward[2]
-        rf_backward_phase backward[2]
+        int gates, slots, saves_slots, has_c, has_carry, reads_h_prev, reads_h, split_bias, phases
+        rf_forward_phase forward[RF_MAX_PHASES]
+        rf_backward_phase backward[RF_MAX_PHASES]
         int products
-        rf_weight_product product[4]
+        rf_weight_product product[RF_MAX_PRODUCTS]
 
     const rf_cell rf_cells[]
+    const int rf_cell_count
     int rf_find_cell(const char *name)
+    int rf_cell_problem(const rf_cell *, char *text, size_t room)
 
     ctypedef struct rf_kernels:
         int itemsize, lanes, width, mr
@@ -80,8 +82,8 @@ cdef extern from "rnnfast.h" nogil:
         void (*sigmoid)(const void *x, void *y, ptrdiff_t n) noexcept nogil
         double (*probe_fma)(ptrdiff_t repeats) noexcept nogil
         double (*probe_load)(const void *data, ptrdiff_t n, ptrdiff_t repeats) noexcept nogil
-        rf_step_fn forward[8][2]
-        rf_step_fn backward[8][2]
+        rf_step_fn forward[RF_MAX_CELLS][RF_MAX_PHASES]
+        rf_step_fn backward[RF_MAX_CELLS][RF_MAX_PHASES]
 
     ptrdiff_t rf_panels(const rf_kernels *, ptrdiff_t units, int gates)
     size_t rf_panel_bytes(const rf_kernels *, ptrdiff_t units, ptrdiff_t k, int gates)
@@ -95,23 +97,49 @@ cdef extern from "rnnfast.h" nogil:
     void rf_free(void *, size_t bytes)
     size_t rf_trim()
     enum: RF_KEPT_FROM
-    void *rf_scratch(size_t bytes)
+    int rf_scratch_reserve(size_t bytes)
+    void *rf_scratch_open(size_t bytes)
+    void rf_scratch_close(void *)
+    int rf_alternate(int *value)
+    int rf_flag(const int *flag)
+    void rf_set_flag(int *flag)
     ctypedef void (*rf_task)(void *arg, int thread, int threads) noexcept nogil
+    int rf_team_cpus()
     int rf_team_acquire(int want, int brief)
     void rf_team_run(rf_task task, void *arg, int threads)
+    void rf_team_release(int acquired)
     void rf_team_barrier(int threads)
-    void rf_team_release(int threads)
+    int rf_team_agree(int threads, int vote)
     int rf_team_let_rest(int on)
+    int rf_team_exceed(int on)
+    int64_t rf_now_ns()
 
 
+# What other modules call of csrc, which is linked into _core alone: rf_NAME there is NAME here.
+cdef const rf_kernels *isa_kernels(int isa, int itemsize) noexcept nogil
+cdef const rf_cell *find_cell(str name, int *index) except NULL
+cdef bint cell_problem(const rf_cell *cell, char *text, size_t room) noexcept nogil
+cdef ptrdiff_t panels(const rf_kernels *kernels, ptrdiff_t units, int gates) noexcept nogil
+cdef size_t panel_bytes(const rf_kernels *kernels, ptrdiff_t units, ptrdiff_t k, int gates) noexcept nogil
 cdef uint64_t fp_enter() noexcept nogil
 cdef void fp_leave(uint64_t saved) noexcept nogil
-cdef void barrier(int threads) noexcept nogil
+cdef bint scratch_reserve(size_t bytes) noexcept nogil
+cdef char *scratch_open(size_t bytes) noexcept nogil
+cdef void scratch_close(char *) noexcept nogil
+cdef int team_cpus() noexcept nogil
 cdef int team_acquire(int want, bint brief) noexcept nogil
 cdef void team_run(rf_task task, void *arg, int threads) noexcept nogil
-cdef void team_release(int threads) noexcept nogil
-cdef void *scratch(size_t bytes) noexcept nogil
-cdef ptrdiff_t panels(const rf_kernels *kernels, ptrdiff_t units, int gates) noexcept nogil
+cdef void team_release(int acquired) noexcept nogil
+cdef void barrier(int threads) noexcept nogil
+cdef bint agree(int threads, bint vote) noexcept nogil
+cdef bint team_let_rest(bint on) noexcept nogil
+cdef bint team_exceed(bint on) noexcept nogil
+cdef int64_t now_ns() noexcept nogil
+
+# Signals: see _core.pyx
+cdef bint in_main_thread() noexcept nogil
+cdef bint run_signal_handlers() noexcept nogil
+cdef int raise_pending() except -1
 
 
 cdef class Buffer:
@@ -120,20 +148,13 @@ cdef class Buffer:
     cdef readonly size_t nbytes
 
 
-cdef class Weights:
-    """The packed weights of one layer and direction, for one ISA and dtype. Immutable, but for `turn`, a hint of speed."""
-    cdef const rf_cell *cell
-    cdef const rf_kernels *kernels
-    cdef int index                    # of the cell in the tables
-    cdef readonly int isa
-    cdef readonly Py_ssize_t input_size, hidden_size
-    cdef int turn                     # of the next single step: to and fro through the panels, lone_step in _forward.pyx
-    cdef readonly bint trainable      # the backward orientations are packed too
-    cdef Buffer memory
-    cdef char *ih                     # x-projection: (G*H columns in slot order) panels, I deep
-    cdef char *bias_x                 # (G*H) in slot order: b_ih + b_hh, but for the split gate
-    cdef char *bias_h                 # (H) b_hh of the split gate
-    cdef char *hh[2]                  # one set of panels a forward phase, H deep
-    cdef char *back_ih                # (I columns), G*H deep in slot order
-    cdef char *back_hh[2]             # (H columns), gates*H deep, one a backward phase
-    cdef void _pack_biases(self, b_ih, b_hh)
+cdef struct Pieces:
+    # one block of memory dealt out in 64-byte aligned pieces; with base NULL they are only counted
+    char *base
+    size_t used
+
+cdef inline char *take(Pieces *p, size_t nbytes) noexcept nogil:
+    """The next piece."""
+    cdef char *piece = p.base + p.used if p.base != NULL else NULL
+    p.used += (nbytes + 63) & ~<size_t>63
+    return piece

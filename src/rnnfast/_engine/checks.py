@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import operator
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from rnnfast._order import first_outside
+from rnnfast._kernels._order import first_outside
 from rnnfast._types import Array, FloatDType
+from rnnfast.cells import Cell, Variant
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+OVERLAP_WORK = 100_000  # candidate solutions, np.shares_memory's unit: milliseconds
 
 
 # ---- texts ----------------------------------------------------------------------------------------------------------------
@@ -57,16 +59,30 @@ def float_array(name: str, value: Any) -> Array:
 
 def same_dtype(name: str, array: Array, dtype: FloatDType, leader: str) -> None:
     if array.dtype != dtype:
-        raise TypeError(f"{name}: expected dtype {dtype} like {leader}, got {array.dtype}; use .astype(np.{dtype.name})")
+        raise TypeError(f"{name}: expected dtype {dtype} like {leader}, got {array.dtype}; use {name}.astype(np.{dtype.name})")
 
 
-def exact(name: str, value: Any, shape: tuple[int, ...], meaning: str, dtype: FloatDType, leader: str) -> Array:
-    """A C-contiguous array of exactly this shape and dtype (a copy only where it must be)."""
+def one_dtype(arrays: Mapping[str, Array | None]) -> FloatDType:
+    """The dtype of all arrays; where they differ, the one that most have is expected of the others. The first leads a tie."""
+    given = {name: a for name, a in arrays.items() if a is not None}
+    dtypes = [a.dtype for a in given.values()]
+    dtype: FloatDType = max(dtypes, key=dtypes.count)  # of those that most have, the first
+    leader = next(name for name, a in given.items() if a.dtype == dtype)
+    for name, array in given.items():
+        same_dtype(name, array, dtype, leader)
+    return dtype
+
+
+def exact(
+    name: str, value: Any, shape: tuple[int, ...], meaning: str, dtype: FloatDType | None = None, leader: str = ""
+) -> Array:
+    """A C-contiguous array of exactly this shape and dtype, if one is given (a copy only where it must be)."""
     array = float_array(name, value)
     if array.shape != shape:
         raise wrong_shape(name, shape, meaning, array.shape)
-    same_dtype(name, array, dtype, leader)
-    return np.require(array, requirements=["C", "A"])
+    if dtype is not None:
+        same_dtype(name, array, dtype, leader)
+    return array if array.flags.carray else np.require(array, requirements=["C", "A"])
 
 
 def gradient_of_y(dy: Any, shape: tuple[int, ...], dtype: FloatDType) -> Array | None:
@@ -107,24 +123,23 @@ def sequence(value: Any, input_size: int, *, batch_first: bool = False) -> tuple
 
 
 def weights(w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, gates: int) -> tuple[Array, Array, Array | None, Array | None]:
-    """One layer's weights, mutually consistent."""
+    """One layer's weights, of shapes that fit one another."""
     ih = float_array("w_ih", w_ih)
     if ih.ndim != 2 or ih.shape[0] % gates or ih.shape[0] == 0 or ih.shape[1] == 0:
         raise wrong_shape("w_ih", (f"{gates}*H", "I"), "gates*hidden, input", ih.shape, "H and I at least 1")
     rows, hidden = ih.shape[0], ih.shape[0] // gates
-    hh = exact("w_hh", w_hh, (rows, hidden), "gates*hidden, hidden", ih.dtype, "w_ih")
+    hh = exact("w_hh", w_hh, (rows, hidden), "gates*hidden, hidden")
     if (b_ih is None) != (b_hh is None):
         missing, given = ("b_ih", "b_hh") if b_ih is None else ("b_hh", "b_ih")
         raise ValueError(f"{missing}: expected an array because {given} is given, got None; pass both or neither")
-    biases = [
-        None if b is None else exact(name, b, (rows,), "gates*hidden", ih.dtype, "w_ih")
-        for name, b in (("b_ih", b_ih), ("b_hh", b_hh))
-    ]
+    biases = [optional(name, b, (rows,), "gates*hidden") for name, b in (("b_ih", b_ih), ("b_hh", b_hh))]
     return np.require(ih, requirements=["C", "A"]), hh, biases[0], biases[1]
 
 
-def optional(name: str, value: Any, shape: tuple[int, ...], meaning: str, dtype: FloatDType) -> Array | None:
-    return None if value is None else exact(name, value, shape, meaning, dtype, "x")
+def optional(
+    name: str, value: Any, shape: tuple[int, ...], meaning: str, dtype: FloatDType | None = None, leader: str = "x"
+) -> Array | None:
+    return None if value is None else exact(name, value, shape, meaning, dtype, leader)
 
 
 def state(
@@ -197,8 +212,23 @@ def locked(y: Array) -> Array:
 
 def unchanged(name: str, array: Array, shape: tuple[int, ...], dtype: FloatDType) -> None:
     """A parameter whose values are live, but whose form must stay."""
-    if array.shape != shape or array.dtype != dtype or not array.flags.c_contiguous:
-        raise wrong_shape(name, shape, f"as made, {dtype}, C-contiguous", array.shape, "assign values, not its shape")
+    if array.shape != shape or array.dtype != dtype or not (array.flags.c_contiguous and array.flags.aligned):
+        expected = f"as made, {dtype}, C-contiguous, aligned"
+        raise wrong_shape(name, shape, expected, array.shape, "assign values, not its shape or memory")
+
+
+def named_parameters(mapping: Any, shapes: Mapping[str, tuple[int, ...]], dtype: FloatDType) -> dict[str, Array]:
+    """Exactly the parameters of a layer, each with its shape and dtype, C-contiguous."""
+    if not isinstance(mapping, Mapping):
+        raise wrong_type("mapping", "a mapping of parameter names to arrays", mapping)
+    for problem, names in (("missing", shapes.keys() - mapping.keys()), ("unknown", mapping.keys() - shapes.keys())):
+        if names:
+            listed = ", ".join(sorted(map(str, names)))
+            raise ValueError(f"mapping: expected the names {', '.join(shapes)}, got {problem} {listed}")
+    return {
+        name: exact(name, mapping[name], shape, "gates*hidden" + (", input" if len(shape) == 2 else ""), dtype, "the layer")
+        for name, shape in shapes.items()
+    }
 
 
 def apart(y: Array, states: Sequence[Array], x: Any, initial: Sequence[Any], letters: Sequence[str]) -> None:
@@ -211,11 +241,20 @@ def apart(y: Array, states: Sequence[Array], x: Any, initial: Sequence[Any], let
         for j, (other, b) in enumerate(inputs):
             if not isinstance(b, np.ndarray) or (i == j and i and same_memory(a, b)):
                 continue
-            if np.shares_memory(a, b):
+            if overlap(a, b):
                 raise ValueError(f"{name}: expected memory of its own, got an array that overlaps {other}")
         for other, b in outputs[:i]:
-            if np.shares_memory(a, b):
+            if overlap(a, b):
                 raise ValueError(f"{name}: expected memory of its own, got an array that overlaps {other}")
+
+
+def overlap(a: Array, b: Array) -> bool:
+    """Whether the arrays have an element in common. For arrays with many odd strides an exact answer can take exponential time:
+    where it would take long, whether their bounds overlap."""
+    try:
+        return np.may_share_memory(a, b) and np.shares_memory(a, b, max_work=OVERLAP_WORK)  # type: ignore[arg-type]
+    except np.exceptions.TooHardError:
+        return True
 
 
 def same_memory(a: Array, b: Array) -> bool:
@@ -253,6 +292,11 @@ def one_of(name: str, value: Any, choices: Sequence[Any]) -> Any:
             if value == choice:
                 return choice
     raise wrong_value(name, "one of " + ", ".join(map(repr, choices)), value)
+
+
+def variant(cell: Cell, options: Mapping[str, Any]) -> Variant:
+    """The cell with these options, exactly its own."""
+    return cell.by_choice[tuple([one_of(name, options[name], choices) for name, choices in cell.options.items()])]
 
 
 def probability(name: str, value: Any) -> float:

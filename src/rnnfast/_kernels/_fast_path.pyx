@@ -8,9 +8,7 @@ cimport cython
 cimport numpy as cnp
 from libc.string cimport memset
 
-from rnnfast._core cimport *
-from rnnfast._job cimport Job, View
-from rnnfast._layer cimport *
+from rnnfast._kernels._call cimport *
 
 cnp.import_array()
 
@@ -23,9 +21,8 @@ cdef struct States:
     char *c_out
 
 
-cdef bint run(tuple layers, Py_ssize_t T, Py_ssize_t B, char *x, char *y, States *s, int threads) noexcept:
-    """x (T, B, I) -> y (T, B, H); False when there is no memory for the scratch: y of two lower layers, zeros, what a layer
-    needs."""
+cdef bint run(tuple layers, Py_ssize_t T, Py_ssize_t B, char *x, char *y, States *s, int threads) except False:
+    """x (T, B, I) -> y (T, B, H). Its scratch: y of two lower layers, zeros, what a layer needs."""
     cdef Py_ssize_t count = len(layers), l, state
     cdef Weights w = <Weights>layers[0]
     cdef size_t between, most = 0
@@ -36,18 +33,17 @@ cdef bint run(tuple layers, Py_ssize_t T, Py_ssize_t B, char *x, char *y, States
     for l in range(count):
         fill(&job, <Weights>layers[l], T, B)
         most = max(most, place_forward(&job, NULL))
-    base = <char *>scratch(3 * between + most)
+    base = scratch_open(3 * between + most)
     if base == NULL:
-        return False
+        raise MemoryError("rnnfast: no memory for the scratch of a call")
     if s.h == NULL or (s.c == NULL and w.cell.has_c):
         memset(base + 2 * between, 0, state)
     for l in range(count):
         w = <Weights>layers[l]
         fill(&job, w, T, B)
-        job.turn = w.turn
-        w.turn ^= 1  # where threads race for it, only speed depends on it
-        set_rows(&job.x, x if l == 0 else base + ((l - 1) & 1) * between, B, w.input_size * job.size)
-        set_rows(&job.y, y if l == count - 1 else base + (l & 1) * between, B, w.hidden_size * job.size)
+        job.panels_descend = rf_alternate(&w.panels_descend)
+        set_rows(&job.x, x if l == 0 else base + ((l - 1) & 1) * between, B, w.input_size * job.itemsize)
+        set_rows(&job.y, y if l == count - 1 else base + (l & 1) * between, B, w.hidden_size * job.itemsize)
         job.h0 = s.h + l * state if s.h != NULL else base + 2 * between
         job.h_n = s.h_out + l * state
         if w.cell.has_c:
@@ -56,13 +52,18 @@ cdef bint run(tuple layers, Py_ssize_t T, Py_ssize_t B, char *x, char *y, States
         place_forward(&job, base + 3 * between)
         with nogil:
             run_placed(&job, threads)
+        if job.stopped:
+            break
+    scratch_close(base)
+    if job.stopped:
+        raise_pending()
     return True
 
 
 cdef inline void fill(Job *j, Weights w, Py_ssize_t T, Py_ssize_t B) noexcept:
     set_weights(j, w)
     set_order(j, T, B, False, None)
-    set_rows(&j.x, NULL, B, w.input_size * j.size)
+    set_rows(&j.x, NULL, B, w.input_size * j.itemsize)
     j.h_in_y = True
 
 
@@ -77,13 +78,12 @@ def step(tuple layers, x, tuple state, y, tuple state_out, int threads, Py_ssize
     count: times over, so that bench/step_overhead.py can tell what Python adds."""
     cdef States s
     cdef Py_ssize_t i
-    s.h, s.h_out = data(state[0]), data(state_out[0])
+    s.h, s.h_out = address(state[0]), address(state_out[0])
     s.c = s.c_out = NULL
     if len(state) == 2:
-        s.c, s.c_out = data(state[1]), data(state_out[1])
+        s.c, s.c_out = address(state[1]), address(state_out[1])
     for i in range(count):
-        if not run(layers, 1, cnp.PyArray_DIM(<cnp.ndarray>x, 0), data(x), data(y), &s, threads):
-            raise MemoryError("rnnfast: no memory for the scratch of a step")
+        run(layers, 1, cnp.PyArray_DIM(<cnp.ndarray>x, 0), address(x), address(y), &s, threads)
 
 
 cdef struct Sizes:
@@ -186,10 +186,9 @@ def try_call(tuple layers, bint one_step, x, state, out, int threads):
         if not (fits(y, &z, z.T if z.has_T else 0, H, True) and fits(h_out, &z, z.layers, H, True)
                 and (not two or fits(c_out, &z, z.layers, H, True))):
             return None
-    s.h, s.c, s.h_out, s.c_out = data(h), data(c), data(h_out), data(c_out)
-    if out is not None and not all_apart(data(x), z.T * z.B * I * itemsize, data(y), z.T * z.B * H * itemsize, &s,
+    s.h, s.c, s.h_out, s.c_out = address(h), address(c), address(h_out), address(c_out)
+    if out is not None and not all_apart(address(x), z.T * z.B * I * itemsize, address(y), z.T * z.B * H * itemsize, &s,
                                          z.layers * z.B * H * itemsize):
         return None
-    if not run(layers, z.T, z.B, data(x), data(y), &s, threads):
-        raise MemoryError("rnnfast: no memory for the scratch of a call")
+    run(layers, z.T, z.B, address(x), address(y), &s, threads)
     return result

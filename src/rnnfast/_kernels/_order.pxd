@@ -1,5 +1,5 @@
 """What _order offers to other Cython modules."""
-from rnnfast._core cimport Buffer
+from rnnfast._kernels._core cimport Buffer
 
 
 cdef class RowOrder:

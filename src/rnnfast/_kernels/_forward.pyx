@@ -5,23 +5,22 @@ Every cell runs through the same loops: what differs is in rf_cell (numbers: slo
 Every function below `cdef ... noexcept nogil` is run by all threads of the team on their share; nothing there allocates. The
 shapes and meanings of what they read, and where it is, are in _job.pxd.
 """
-from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 
-from rnnfast._core cimport *
-from rnnfast._job cimport *
+from rnnfast._kernels._core cimport *
+from rnnfast._kernels._job cimport *
 
 
 cdef void begin_rows(Job *j, int thread) noexcept nogil:
     """Initial states by row; rows of length 0 are finished at once."""
     cdef Order *o = &j.order
-    cdef Py_ssize_t row, nbytes = j.hidden * j.size, first = j.cut[thread], last = j.cut[thread + 1]
+    cdef Py_ssize_t row, nbytes = j.hidden * j.itemsize, first = j.row_bounds[thread], last = j.row_bounds[thread + 1]
     for row in range(first, last):
         if o.ragged:
             memcpy(j.h0_rows + row * nbytes, j.h0 + o.sample[row] * nbytes, nbytes)
             if j.cell.has_c:
                 memcpy(j.c0_rows + row * nbytes, j.c0 + o.sample[row] * nbytes, nbytes)
-    if not j.quiet:
+    if not j.recomputing:
         for row in range(max(first, rows_at(o, 0)), last):
             memcpy(j.h_n + sample_of(o, row) * nbytes, j.h0 + sample_of(o, row) * nbytes, nbytes)
             if j.cell.has_c:
@@ -39,18 +38,18 @@ cdef void clear_ends(const Order *o, const View *v, Py_ssize_t nbytes, int threa
 
 cdef void begin_projection(Job *j, Py_ssize_t first, Py_ssize_t last, rf_gemm *g) noexcept nogil:
     """Fills the product slots = x W_ih^T + bias of stored rows first .. last, but for its panels; x must be in line."""
-    g.p.a, g.p.lda = j.x.data + first * line_step(&j.x, &j.order), line_step(&j.x, &j.order) // j.size
+    g.p.a, g.p.lda = j.x.data + first * line_step(&j.x, &j.order), line_step(&j.x, &j.order) // j.itemsize
     g.p.rows, g.p.cols, g.p.k, g.p.k_panel = last - first, j.cell.gates * j.hidden, j.inputs, j.inputs
     g.p.w, g.p.descending, g.p.packed_a = j.ih, 0, 0
     g.ldc = j.cell.slots * j.hidden
-    g.c = j.slots + (first - j.slots_row) * g.ldc * j.size
+    g.c = j.slots + (first - j.slots_row) * g.ldc * j.itemsize
     g.bias, g.start = j.bias_x, RF_START_BIAS
 
 
 cdef void project(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int threads) noexcept nogil:
     """slots = x W_ih^T + bias for the stored rows of steps s0 .. s1; each thread its share."""
     cdef Order *o = &j.order
-    cdef Py_ssize_t begin, first, last, q, hint = s0, nbytes = j.inputs * j.size
+    cdef Py_ssize_t begin, first, last, q, hint = s0, nbytes = j.inputs * j.itemsize
     cdef rf_gemm g
     window_rows(o, s0, s1, &first, &last)
     begin, g.p.cols = first, j.cell.gates * j.hidden
@@ -70,48 +69,54 @@ cdef inline void h_before(const Job *j, Py_ssize_t s, Py_ssize_t row, const void
     cdef const Order *o = &j.order
     ld[0] = j.hidden
     if s == 0:
-        h[0] = (j.h0_rows if o.ragged else j.h0) + row * j.hidden * j.size
+        h[0] = (j.h0_rows if o.ragged else j.h0) + row * j.hidden * j.itemsize
     elif j.h_in_y:
         h[0] = at(&j.y, o, s - 1, row)
-        ld[0] = j.y.row // j.size
+        ld[0] = j.y.row // j.itemsize
     else:
-        h[0] = j.h_rows[(s - 1) & 1] + row * j.hidden * j.size
+        h[0] = j.h_rows[(s - 1) & 1] + row * j.hidden * j.itemsize
 
 
-cdef void mark(Job *j, Py_ssize_t s, const char *c, Py_ssize_t first, Py_ssize_t last, const rf_product *p) noexcept nogil:
-    """Keeps c before step s: rows first .. last, the units of p's panels (has_c cells have one panel size: LANES units)."""
-    cdef Py_ssize_t unit0 = p.panel0 * j.kernels.lanes, unit1 = min(p.panel1 * j.kernels.lanes, j.hidden), row
-    cdef char *to = j.c_marks + ((s // j.every) * j.order.B + first) * j.hidden * j.size
+cdef void checkpoint_c(Job *j, Py_ssize_t s, const char *c, Py_ssize_t first, Py_ssize_t last,
+                       int thread, int threads) noexcept nogil:
+    """Keeps c before step s: rows first .. last, the units that this thread computes in the first phase."""
+    cdef int gates = j.cell.forward[0].gates
+    cdef Py_ssize_t width = units_of_panel(j.kernels, gates), unit0, unit1, row
+    cdef Py_ssize_t nbytes = j.hidden * j.itemsize
+    cdef char *to = j.c_checkpoints + ((s // j.checkpoint_every) * j.order.B + first) * nbytes
+    cdef rf_product p
+    own_panels(j, &p, gates, thread, threads)
+    unit0, unit1 = p.panel0 * width * j.itemsize, min(p.panel1 * width, j.hidden) * j.itemsize
     for row in range(last - first):
-        memcpy(to + (row * j.hidden + unit0) * j.size, c + (row * j.hidden + unit0) * j.size, (unit1 - unit0) * j.size)
+        memcpy(to + row * nbytes + unit0, c + row * nbytes + unit0, unit1 - unit0)
 
 
-cdef void open_step(Job *j, Py_ssize_t s, Py_ssize_t first, Py_ssize_t last, int thread, int threads, rf_step *a) noexcept nogil:
+cdef void open_step(Job *j, Py_ssize_t s, Py_ssize_t first, Py_ssize_t last, int thread, int threads,
+                    rf_step *a) noexcept nogil:
     """Fills the step kernels' argument for rows first .. last of step s: all but the product's operands and panels."""
     cdef Order *o = &j.order
-    cdef Py_ssize_t nbytes = j.hidden * j.size
+    cdef Py_ssize_t nbytes = j.hidden * j.itemsize
     h_before(j, s, first, &a.h_prev, &a.ld_h_prev)
     if j.h_in_y:
-        a.h, a.ld_h = at(&j.y, o, s, first), j.y.row // j.size
+        a.h, a.ld_h = at(&j.y, o, s, first), j.y.row // j.itemsize
     else:
         a.h, a.ld_h = j.h_rows[s & 1] + first * nbytes, j.hidden
     if j.cell.has_c:
         a.c = cell_at(j, s, first) if j.save else j.c_rows + first * nbytes
         if s == 0:
             a.c_prev = (j.c0_rows if o.ragged else j.c0) + first * nbytes
-        elif j.save and not (j.every and s % j.every == 0):
+        elif j.save and not (j.checkpoint_every and s % j.checkpoint_every == 0):
             a.c_prev = cell_at(j, s - 1, first)
         elif j.save:
-            a.c_prev = j.c_marks + (s // j.every * o.B + first) * nbytes
+            a.c_prev = j.c_checkpoints + (s // j.checkpoint_every * o.B + first) * nbytes
         else:
             a.c_prev = a.c
-        if j.every and not j.save and s % j.every == 0:
-            own_panels(j, &a.p, j.cell.forward[0].gates, thread, threads)
-            mark(j, s, <const char *>a.c_prev, first, last, &a.p)
+        if j.checkpoint_every and not j.save and s % j.checkpoint_every == 0:
+            checkpoint_c(j, s, <const char *>a.c_prev, first, last, thread, threads)
     a.save, a.bias = j.save, j.bias_h
     a.slots, a.ld_slots = slot_at(j, s, first, 0), j.cell.slots * j.hidden
     a.p.rows, a.p.cols, a.p.k, a.p.k_panel, a.p.packed_a = last - first, j.hidden, j.hidden, j.hidden, 0
-    a.p.descending = (s ^ j.turn) & 1
+    a.p.descending = (s ^ j.panels_descend) & 1
 
 
 cdef void run_phase(Job *j, Py_ssize_t s, Py_ssize_t first, int p, rf_step *a) noexcept nogil:
@@ -128,14 +133,14 @@ cdef void run_phase(Job *j, Py_ssize_t s, Py_ssize_t first, int p, rf_step *a) n
 cdef void close_step(Job *j, Py_ssize_t s, Py_ssize_t first, const rf_step *a, int thread) noexcept nogil:
     """Writes what must stand elsewhere: whole rows, however the step was split."""
     cdef Order *o = &j.order
-    cdef Py_ssize_t nbytes = j.hidden * j.size, row, to_row = min(j.cut[thread + 1], rows_at(o, s))
-    if j.quiet:
+    cdef Py_ssize_t nbytes = j.hidden * j.itemsize, row, to_row = min(j.row_bounds[thread + 1], rows_at(o, s))
+    if j.recomputing:
         return
     if not j.h_in_y:
-        for row in range(j.cut[thread], to_row):
+        for row in range(j.row_bounds[thread], to_row):
             memcpy(at(&j.y, o, s, row), j.h_rows[s & 1] + row * nbytes, nbytes)
-    for row in range(max(j.cut[thread], rows_at(o, s + 1)), to_row):  # these have ended
-        memcpy(j.h_n + sample_of(o, row) * nbytes, <char *>a.h + (row - first) * a.ld_h * j.size, nbytes)
+    for row in range(max(j.row_bounds[thread], rows_at(o, s + 1)), to_row):  # these have ended
+        memcpy(j.h_n + sample_of(o, row) * nbytes, <char *>a.h + (row - first) * a.ld_h * j.itemsize, nbytes)
         if j.cell.has_c:
             memcpy(j.c_n + sample_of(o, row) * nbytes, <char *>a.c + (row - first) * nbytes, nbytes)
 
@@ -157,29 +162,30 @@ cdef void forward_step(Job *j, Py_ssize_t s, int thread, int threads) noexcept n
 
 
 cdef inline bint stands_alone(const Job *j, int threads) noexcept nogil:
-    """The call is one step that lone_step can do: units split, if anything is; one phase; blocks that end with panels."""
+    """The call is one step that single_step can do: units split, if anything is; one phase; blocks that end with panels."""
     return (j.order.S == 1 and j.cell.phases == 1 and in_line(&j.x, &j.order) and (threads == 1 or j.by_units)
             and j.hidden % j.kernels.width == 0)
 
 
-cdef void lone_step(Job *j, int thread, int threads) noexcept nogil:
+cdef void single_step(Job *j, int thread, int threads) noexcept nogil:
     """A call of one step (a stream): block after block of units, each projected and then stepped.
 
-    Every weight is used once, so the caches decide. Going through the blocks to and fro, call by call (j.turn), begins with what the
-    last call ended with: of weights twice as large as L2 nearly half are still there."""
+    Every weight is used once, so the caches decide. Going through the blocks to and fro, call by call (j.panels_descend),
+    begins with what the last call ended with: of weights twice as large as L2 nearly half are still there."""
     cdef Py_ssize_t width = j.kernels.width, gates = j.cell.gates, blocks, n, unit, end
-    cdef Py_ssize_t wide = max(1, LONE_BYTES // (width * gates * (j.inputs + j.hidden) * j.size)) * width
-    cdef Py_ssize_t unit0 = j.hidden // width * thread // threads * width, unit1 = j.hidden // width * (thread + 1) // threads * width
-    cdef Py_ssize_t panel = width if gates == 1 else j.kernels.lanes
+    cdef Py_ssize_t wide = max(1, SINGLE_BYTES // (width * gates * (j.inputs + j.hidden) * j.itemsize)) * width
+    cdef Py_ssize_t unit0 = j.hidden // width * thread // threads * width
+    cdef Py_ssize_t unit1 = j.hidden // width * (thread + 1) // threads * width
+    cdef Py_ssize_t panel = units_of_panel(j.kernels, <int>gates)
     cdef rf_step a
     cdef rf_gemm g
     cdef int gate
     open_step(j, 0, 0, j.order.B, thread, threads, &a)
     begin_projection(j, 0, j.order.B, &g)
-    g.p.descending = j.turn
+    g.p.descending = j.panels_descend
     blocks = (unit1 - unit0 + wide - 1) // wide
     for n in range(blocks):
-        unit = unit0 + (blocks - 1 - n if j.turn else n) * wide
+        unit = unit0 + (blocks - 1 - n if j.panels_descend else n) * wide
         end = min(unit + wide, unit1)
         for gate in range(gates):
             g.p.panel0, g.p.panel1 = (gate * j.hidden + unit) // width, (gate * j.hidden + end) // width
@@ -190,29 +196,33 @@ cdef void lone_step(Job *j, int thread, int threads) noexcept nogil:
     close_step(j, 0, 0, &a, thread)
 
 
-cdef void forward_window(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int threads) noexcept nogil:
-    """Steps s0 .. s1: their projection by all threads together, then each thread its rows."""
+cdef bint forward_window(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int threads) noexcept nogil:
+    """Steps s0 .. s1: their projection by all threads together, then each thread its rows or units. True: the call is to end,
+    and the steps were not taken."""
     cdef Py_ssize_t s
     project(j, s0, s1, thread, threads)
-    barrier(threads)
+    if agree(threads, interrupted(j, thread)):
+        return True
     for s in range(s0, s1):
         forward_step(j, s, thread, threads)
     barrier(threads)
+    return False
 
 
 cdef void forward_task(void *arg, int thread, int threads) noexcept nogil:
     cdef Job j = (<Job *>arg)[0]  # each thread moves slots_row along for itself
     cdef Py_ssize_t s0 = 0, s1, end
-    cdef uint64_t fp = fp_enter()
+    enter(&j, arg)
     begin_rows(&j, thread)
-    clear_ends(&j.order, &j.y, j.hidden * j.size, thread, threads)
+    clear_ends(&j.order, &j.y, j.hidden * j.itemsize, thread, threads)
     if stands_alone(&j, threads):
-        lone_step(&j, thread, threads)
+        single_step(&j, thread, threads)
         s0 = 1
     while s0 < j.order.S:
         s1 = min(s0 + j.chunk, j.order.S)
         if not j.save:
             window_rows(&j.order, s0, s1, &j.slots_row, &end)
-        forward_window(&j, s0, s1, thread, threads)
+        if forward_window(&j, s0, s1, thread, threads):
+            break
         s0 = s1
-    fp_leave(fp)
+    fp_leave(j.fp)

@@ -1,8 +1,8 @@
-"""Types of the compiled module _plain."""
+"""Types of the compiled module _fast_path."""
 
 from typing import Any
 
-from rnnfast._core import Weights
+from rnnfast._kernels._weights import Weights
 from rnnfast._types import Array
 
 def step(

@@ -1,0 +1,73 @@
+"""How many threads a call of this process may use, and which ISA one of this thread; `rnnfast.runtime` is the public face."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+from rnnfast._engine import checks
+from rnnfast._kernels import _core
+
+PRESENT = _core.isas()  # best last
+COMPILED = _core.compiled_isas()
+
+
+def isa_number(name: str, value: object) -> int:
+    if value not in PRESENT:
+        raise checks.wrong_value(name, "one of " + ", ".join(map(repr, PRESENT)) + " (what this CPU has)", value)
+    return COMPILED.index(str(value))
+
+
+def cpus_in_mask() -> int:
+    """CPUs this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cpus_of_quota(own: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Whole CPUs that a container's quota allows, at least 1; None where there is no quota.
+
+    Linux's cgroup v2: ``cpu.max`` holds "quota period" in microseconds, or "max", for the group of this process and for each
+    above it; the least counts. A thread beyond the quota would have all of them stopped for a part of each period, in the
+    middle of a step as well, so the quota is rounded down.
+    """
+    least: float | None = None
+    try:
+        path = next(line[3:] for line in own.read_text().splitlines() if line.startswith("0::"))
+    except (OSError, StopIteration):
+        return None
+    group = root / path.strip("/")
+    for folder in (group, *group.parents):
+        try:
+            quota, period = (folder / "cpu.max").read_text().split()[:2]
+            cpus = float(quota) / float(period)  # float("max") is a ValueError
+        except (OSError, ValueError, ZeroDivisionError):
+            pass
+        else:
+            least = cpus if least is None else min(least, cpus)
+        if folder == root:
+            break
+    return None if least is None else max(1, int(least))
+
+
+def _threads_at_start() -> int:
+    value = os.environ.get("RNNFAST_NUM_THREADS", "")
+    if not value:
+        return min(cpus_in_mask(), cpus_of_quota() or _core.MAX_THREADS)
+    try:
+        return checks.positive("RNNFAST_NUM_THREADS", int(value))
+    except ValueError:
+        raise checks.wrong_value("RNNFAST_NUM_THREADS", "an integer >= 1", value) from None
+
+
+_default_isa = isa_number("RNNFAST_ISA", os.environ.get("RNNFAST_ISA") or PRESENT[-1])
+
+
+class _OfThisThread(threading.local):
+    isa: int = _default_isa
+
+
+here = _OfThisThread()
+num_threads = min(_threads_at_start(), _core.MAX_THREADS)

@@ -1,0 +1,145 @@
+"""What a layer and its frozen form share: the constructor's arguments, their protection, parameters, repr and pickling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Generic
+
+import numpy as np
+
+from rnnfast._engine import checks, settings
+from rnnfast._engine.form import Form, pack
+from rnnfast._kernels._weights import Weights
+from rnnfast._types import Array, S
+from rnnfast.cells import Cell
+
+MAX_LAYERS = 10_000  # more is a mistake, and its parameters alone would take minutes to name
+STATE_VERSION = 1  # of what pickling writes
+DEFAULTS: dict[str, Any] = {
+    "num_layers": 1,
+    "bias": True,
+    "batch_first": False,
+    "dropout": 0.0,
+    "bidirectional": False,
+    "dtype": np.dtype(np.float32),
+}
+
+
+def _of_form(name: str, doc: str) -> Any:
+    return property(lambda self: getattr(self._form, name), doc=doc)
+
+
+class Stack(Generic[S]):
+    """Not public. Attributes as the constructors of `rnnfast.LSTM` and its kin document them; they never change, since a layer
+    whose sizes did not fit its arrays would write past them."""
+
+    cell: Cell
+    rng: Any
+    _form: Form
+    _names: list[tuple[str, ...]]  # of the parameters, by place
+    _shapes: dict[str, tuple[int, ...]]
+    _params: dict[str, Array]
+
+    input_size = _of_form("input_size", "I")
+    hidden_size = _of_form("hidden_size", "H")
+    num_layers = _of_form("num_layers", "Layers stacked.")
+    bias = _of_form("bias", "Whether there are biases.")
+    batch_first = _of_form("batch_first", "Whether x and y are (B, T, ...).")
+    dropout = _of_form("dropout", "Between layers, in `record`.")
+    dtype = _of_form("dtype", "Of parameters, inputs and results.")
+
+    @property
+    def bidirectional(self) -> bool:
+        """Whether each layer has a reverse direction."""
+        return self._form.directions == 2
+
+    def _set_form(
+        self,
+        options: dict[str, Any],
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        bias: bool,
+        batch_first: bool,
+        dropout: float,
+        bidirectional: bool,
+        dtype: Any,
+    ) -> None:
+        """Checks the constructor's arguments; what they determine is known from here on."""
+        form = Form(
+            variant=checks.variant(self.cell, options),
+            input_size=checks.positive("input_size", input_size),
+            hidden_size=checks.positive("hidden_size", hidden_size),
+            num_layers=checks.positive("num_layers", num_layers, MAX_LAYERS),
+            bias=checks.flag("bias", bias),
+            batch_first=checks.flag("batch_first", batch_first),
+            dropout=checks.probability("dropout", dropout),
+            directions=2 if checks.flag("bidirectional", bidirectional) else 1,
+            dtype=checks.float_dtype(dtype),
+        )
+        widest = max(form.input_size, form.hidden_size * form.directions)
+        checks.representable(
+            lambda: "hidden_size * input_size",
+            len(self.cell.gates),
+            form.hidden_size,
+            widest,
+            form.dtype.itemsize,
+            form.places,
+        )
+        self.__dict__.update(_form=form, _names=form.parameter_names(), _shapes=form.parameter_shapes())
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self._arguments() or name in ("rng", "cell", "_form"):
+            raise AttributeError(f"{name}: expected the value of the constructor, {getattr(self, name)!r}; make a new layer")
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        if name in self._arguments() or name in ("rng", "cell", "_form"):
+            raise AttributeError(f"{name}: expected to stay as the constructor made it; make a new layer")
+        super().__delattr__(name)
+
+    @property
+    def params(self) -> Mapping[str, Array]:
+        """Read-only mapping of PyTorch's parameter names to the arrays."""
+        return MappingProxyType(self._params)
+
+    def _pack(self, isa: int, *, trainable: bool) -> list[Weights]:
+        """One Weights a layer and direction."""
+        return pack(self._form, self._names, self._shapes, self._params, isa, settings.num_threads, trainable=trainable)
+
+    def _arguments(self) -> dict[str, Any]:
+        """The constructor's arguments, but for rng."""
+        names = ("input_size", "hidden_size", *DEFAULTS)
+        return {**{name: getattr(self, name) for name in names}, **self._form.variant.options}
+
+    def __repr__(self) -> str:
+        arguments = self._arguments()
+        shown = [str(arguments.pop("input_size")), str(arguments.pop("hidden_size"))]
+        defaults = {**DEFAULTS, **self.cell.variants[0].options}
+        for name, value in arguments.items():
+            if value != defaults[name]:
+                shown.append(f"{name}={(value.name if name == 'dtype' else value)!r}")
+        return f"rnnfast.{self.cell.layer}({', '.join(shown)})"
+
+    # ---- pickling, copying -----------------------------------------------------------------------------------------------
+    def __getstate__(self) -> dict[str, Any]:
+        own = ("rng", "_form", "_names", "_shapes", "_params")
+        return {
+            "version": STATE_VERSION,
+            "arguments": {name: value for name, value in self._arguments().items() if name not in self.cell.options},
+            "options": dict(self._form.variant.options),
+            "rng": self.rng,
+            "params": {name: value.copy() for name, value in self._params.items()},
+            "more": {name: value for name, value in self.__dict__.items() if name not in own},  # what the user added
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if state.get("version") != STATE_VERSION:
+            came = state.get("version")
+            raise ValueError(f"pickle: expected version {STATE_VERSION}, got {came}; load it with the rnnfast that wrote it")
+        self._set_form(state["options"], **state["arguments"])
+        params = checks.named_parameters(state["params"], self._shapes, self.dtype)
+        # arrays from out-of-band buffers may be read-only or lie at odd addresses
+        params = {name: np.require(value, requirements=["C", "A", "W"]) for name, value in params.items()}
+        self.__dict__.update(state["more"], rng=state["rng"], _params=params)

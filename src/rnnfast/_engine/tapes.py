@@ -1,0 +1,226 @@
+"""Tapes: what record=True and `net.record` return, and the gradients their backward gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import numpy as np
+
+from rnnfast._engine import checks, settings
+from rnnfast._engine.dropout import drop
+from rnnfast._engine.form import Form, Inputs
+from rnnfast._engine.forward import Recorded
+from rnnfast._engine.states import h_and_c
+from rnnfast._kernels import _call
+from rnnfast._kernels._core import empty
+from rnnfast._types import Array, S
+
+
+# ---- gradients -------------------------------------------------------------------------------------------------------------
+def shapes(gradients: Any) -> str:
+    """A short repr: what is there, by shape."""
+    parts = {**vars(gradients), **vars(gradients).get("params", {})}
+    shown = (f"{k} {a.shape}" for k, a in parts.items() if isinstance(a, np.ndarray))
+    return f"{type(gradients).__name__}({', '.join(shown)})"
+
+
+@dataclass(frozen=True, repr=False)
+class Gradients:
+    """Of a function's call, named like its arguments; c0 is None for cells without c, b_ih and b_hh where no biases were
+    given."""
+
+    x: Array | None
+    w_ih: Array
+    w_hh: Array
+    b_ih: Array | None
+    b_hh: Array | None
+    h0: Array
+    c0: Array | None = None
+    __repr__ = shapes
+
+
+@dataclass(frozen=True, repr=False)
+class ModelGradients:
+    """Of sum(dy * y): x (None where not asked for, or where x is integers), and the parameters by name."""
+
+    x: Array | None
+    params: Mapping[str, Array]
+    __repr__ = shapes
+
+
+@dataclass(frozen=True, repr=False)
+class LayerGradients(ModelGradients, Generic[S]):
+    """Of a recurrent layer's pass; state: gradient of the initial state, in its form."""
+
+    state: S
+    __repr__ = shapes
+
+
+class Place(NamedTuple):
+    """Arrays that backward fills for one layer in one direction: dx (T, B, I) or None, and the gradients of its parameters."""
+
+    x: Array | None
+    w_ih: Array
+    w_hh: Array
+    b_ih: Array | None
+    b_hh: Array | None
+
+
+class Prepared(NamedTuple):
+    """All arrays that backward fills: layer by layer those of each direction; the gradients of the initial states,
+    (num_layers*D, B, H) each."""
+
+    places: list[list[Place]]
+    initial: tuple[Array, ...]
+
+
+# ---- tapes -----------------------------------------------------------------------------------------------------------------
+class Once:
+    """Holds what a backward pass uses up: taken once, given back if the pass fails before it began."""
+
+    def __init__(self, value: Any) -> None:
+        self._values, self._finished = [value], False
+
+    def take(self) -> Any:
+        try:
+            return self._values.pop()  # atomic: of two threads one gets it
+        except IndexError:
+            problem = "got a second one" if self._finished else "another one is at work or was interrupted, which uses it up"
+            raise RuntimeError(f"tape: expected its first backward, {problem}; record again") from None
+
+    def give_back(self, value: Any) -> None:
+        self._values.append(value)
+
+    def finish(self) -> None:
+        self._finished = True
+
+
+G = TypeVar("G")
+
+
+class BaseTape(Generic[G]):
+    """Not public: what the tapes of functions and of layers share."""
+
+    def __init__(self, form: Form, recorded: list[Recorded], inputs: Inputs, y: Array) -> None:
+        self._form, self._once, self._inputs, self._y_shape = form, Once(recorded), inputs, y.shape
+
+    def backward(self, dy: Any = None, dstate: Any = None, *, need_x: bool = True) -> G:
+        """Back-propagation through time.
+
+        Parameters
+        ----------
+        dy : array_like, shape and dtype of y, optional
+            Gradient of y; None is zeros. Past a sample's end it is not read.
+        dstate : array_like of the form of the final state, optional
+            Gradient of the final state; None is zeros, also inside the pair of an LSTM.
+        need_x : bool
+            False leaves ``g.x`` None and skips that product.
+
+        Returns
+        -------
+        g : Gradients or LayerGradients
+            Gradients of ``sum(dy * y) + sum(dstate * state)``, with the weights as they were when recording. Of a function:
+            ``g.x, g.w_ih, g.w_hh, g.b_ih, g.b_hh, g.h0`` and for LSTM ``g.c0``; of a layer: ``g.x, g.state,
+            g.params[name]``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For a dy or dstate that does not fit; the tape stays usable.
+        RuntimeError
+            If backward was called before, or was interrupted (by Ctrl-C, say), which uses up what was recorded.
+        MemoryError
+            The tape stays usable.
+        """
+        form, unbatched = self._form, self._inputs.unbatched
+        need_x = checks.flag("need_x", need_x)
+        dy = checks.gradient_of_y(dy, self._y_shape, form.dtype)
+        if dy is not None:
+            dy = form.inner(dy, unbatched)
+        last = form.check_state("dstate", dstate, self._inputs.x.shape[1], unbatched)
+        recorded = self._once.take()
+        try:
+            prepared = self._prepare(recorded, need_x)
+        except BaseException:
+            self._once.give_back(recorded)
+            raise
+        dx = self._run(recorded, prepared, dy, last)
+        self._once.finish()
+        state = form.outer_state(prepared.initial, unbatched)
+        return self._named(None if dx is None else form.outer(dx, unbatched), state, prepared.places)
+
+    def _named(self, dx: Array | None, state: Any, places: list[list[Place]]) -> G:
+        """The result, by the names the user knows."""
+        raise NotImplementedError
+
+    def _prepare(self, recorded: list[Recorded], need_x: bool) -> Prepared:
+        """All memory of the backward pass, before anything is used up. dx of the layers above the first share two sets."""
+        form, D, H, dtype = self._form, self._form.directions, self._form.hidden_size, self._form.dtype
+        T, B, _ = self._inputs.x.shape
+        rows = len(form.variant.cell.gates) * H
+
+        def dx_of(width: int) -> list[Array | None]:
+            return [empty((T, B, width), dtype) for _ in range(D)]
+
+        def bias() -> Array | None:
+            return np.zeros(rows, dtype) if form.bias else None
+
+        inner = [dx_of(D * H) for _ in range(min(2, form.num_layers - 1))]
+        first: list[Array | None] = dx_of(form.input_size) if need_x else [None] * D
+        places: list[list[Place]] = []
+        for i, layer in enumerate(recorded):
+            places.append([])
+            for dx, record in zip(inner[i % len(inner)] if i else first, layer.records, strict=True):
+                _call.prepare(record, dx, settings.num_threads)
+                w_ih, w_hh = empty((rows, layer.x.shape[2]), dtype), empty((rows, H), dtype)
+                places[-1].append(Place(dx, w_ih, w_hh, bias(), bias()))
+        return Prepared(places, tuple([np.empty((form.places, B, H), dtype) for _ in form.variant.cell.states]))
+
+    def _run(
+        self, recorded: list[Recorded], prepared: Prepared, dy: Array | None, dstate: tuple[Array | None, ...]
+    ) -> Array | None:
+        """dy (T, B, D*H) or None; dstate (num_layers*D, B, H) or None each. Returns dx (T, B, I) or None."""
+        form, H, D = self._form, self._form.hidden_size, self._form.directions
+        for layer in range(form.num_layers - 1, -1, -1):
+            total: Array | None = None
+            x, records, kept, dropped = recorded.pop()  # what a layer kept is freed as soon as it is used up
+            if kept is not None and dropped is not None and layer < form.num_layers - 1:
+                drop(x, kept, form.dropout, dropped)
+            for direction, (record, g) in enumerate(zip(records, prepared.places[layer], strict=True)):
+                place = layer * D + direction
+                dh_n, dc_n = h_and_c(tuple([None if a is None else a[place] for a in dstate]))
+                dh0, dc0 = h_and_c(tuple([a[place] for a in prepared.initial]))
+                part = dy if dy is None or D == 1 else dy[..., direction * H : (direction + 1) * H]
+                _call.backward(record, part, dh_n, dc_n, g.x, dh0, dc0, g.w_ih, g.w_hh, g.b_ih, g.b_hh)
+                if g.x is not None:
+                    total = g.x if total is None else np.add(total, g.x, out=total)
+            if total is not None and kept is not None:
+                drop(total, kept, form.dropout, total)
+            dy = total
+            del records, record
+        return dy
+
+
+class Tape(BaseTape[Gradients]):
+    """The record of one call of `simple_rnn`, `lstm` or `gru`, for one backward pass."""
+
+    def _named(self, dx: Array | None, state: Any, places: list[list[Place]]) -> Gradients:
+        _, w_ih, w_hh, b_ih, b_hh = places[0][0]
+        return Gradients(dx, w_ih, w_hh, b_ih, b_hh, *(state if isinstance(state, tuple) else (state,)))
+
+
+class StackTape(BaseTape[LayerGradients[S]]):
+    """The record of one `net.record`, for one backward pass."""
+
+    def __init__(self, form: Form, recorded: list[Recorded], inputs: Inputs, y: Array, names: list[tuple[str, ...]]) -> None:
+        super().__init__(form, recorded, inputs, y)
+        self._names = names
+
+    def _named(self, dx: Array | None, state: Any, places: list[list[Place]]) -> LayerGradients[S]:
+        params: dict[str, Any] = {}
+        flat = [place for layer in places for place in layer]
+        for names, (_, *weights) in zip(self._names, flat, strict=True):
+            params.update(zip(names, weights, strict=False))
+        return LayerGradients(dx, params, state)

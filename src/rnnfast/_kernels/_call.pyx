@@ -1,0 +1,314 @@
+# cython: language_level=3, freethreading_compatible=True, boundscheck=False, wraparound=False, cdivision=True
+"""One call of one layer in one direction: arrays to addresses, threads and scratch found, the loops run without the GIL.
+
+The callers (_engine/direction.py, _fast_path.pyx) pass arrays that were checked: dtype, shape, contiguous last axis. x, y, dy
+and dx are (T, B, n) with any strides of T and B; all others are C-contiguous. Nothing here is seen by users.
+"""
+cimport cython
+cimport numpy as cnp
+from libc.string cimport memset
+
+from rnnfast._kernels._backward cimport backward_task
+from rnnfast._kernels._forward cimport forward_task
+
+cnp.import_array()
+
+# The cost model of threads. A call takes no further thread for less than a microsecond or two of work, and one of less than
+# some 0.1 ms takes only threads that are awake (csrc/team.c): waking one takes 50 us. Steps are split by rows where
+# each thread has ROWS_ENOUGH of them, so that it reuses every weight it loads; else by units, if each thread's share of a
+# phase is worth many times a barrier (0.1 us); else by rows again, as far as there are any. Of a ragged batch the mean number
+# at work counts, and more are enough, since rows end; but a phase must be worth more, since rows need no other thread's h
+# (between the caches of two cores the h of 16 rows takes a microsecond).
+flops_per_thread = 2.5e5
+flops_per_phase = 2e4
+cdef enum:
+    ROWS_ENOUGH = 4
+    RAGGED_ENOUGH = 16
+    RAGGED_PHASES = 25      # times flops_per_phase
+    BRIEF = 64              # times flops_per_thread
+
+
+@cython.final
+cdef class Record:
+    """What one layer and direction keeps from forward to backward."""
+
+    def __reduce__(self):
+        raise TypeError("tape: expected to be used where it was recorded; a tape cannot be pickled or copied")
+
+    @property
+    def nbytes(self):
+        """Bytes kept, without x, y and the weights."""
+        return sum([b.nbytes for b in (self.slots, self.cells, self.checkpoints) if b is not None])
+
+
+# ---- filling the job -------------------------------------------------------------------------------------------------------
+cdef char *address(array) noexcept:
+    return <char *>cnp.PyArray_DATA(<cnp.ndarray>array) if array is not None else NULL
+
+
+cdef void set_view(View *v, array) noexcept:
+    cdef cnp.ndarray a
+    v.data = NULL
+    if array is not None:
+        a = <cnp.ndarray>array
+        v.data, v.step, v.row = <char *>cnp.PyArray_DATA(a), cnp.PyArray_STRIDE(a, 0), cnp.PyArray_STRIDE(a, 1)
+
+
+cdef void set_weights(Job *j, Weights w) noexcept:
+    cdef int p
+    memset(j, 0, sizeof(Job))
+    j.cell, j.kernels, j.index = w.cell, w.kernels, w.index
+    j.inputs, j.hidden, j.itemsize = w.input_size, w.hidden_size, w.kernels.itemsize
+    j.ih, j.bias_x, j.bias_h, j.back_ih = w.ih, w.bias_x, w.bias_h, w.back_ih
+    for p in range(w.cell.phases):
+        j.hh[p], j.back_hh[p] = w.hh[p], w.back_hh[p]
+
+
+cdef void set_order(Job *j, Py_ssize_t T, Py_ssize_t B, bint reverse, RowOrder order) noexcept:
+    """order: None for a batch whose samples have all steps."""
+    cdef Order *o = &j.order
+    cdef Py_ssize_t rows = max(CHUNK_BYTES // (j.cell.slots * j.hidden * j.itemsize), CHUNK_ROWS)
+    o.T, o.B, o.reverse, o.ragged = T, B, reverse, order is not None
+    o.S = T if B else 0
+    if o.ragged:
+        o.S, o.sample, o.length, o.active, o.first = order.steps, order.sample, order.length, order.active, order.first
+    j.chunk = max(1, min(rows, rows_of_work(j, j.inputs + j.hidden)) // max(1, B))
+
+
+cdef Py_ssize_t stored_rows(const Order *o) noexcept nogil:
+    return o.first[o.S] if o.ragged else o.S * o.B
+
+
+cdef Py_ssize_t widest_window(const Order *o, Py_ssize_t steps) noexcept:
+    """Rows of the largest window of so many steps."""
+    cdef Py_ssize_t s, widest = 0
+    if not o.ragged:
+        return min(steps, o.S) * o.B
+    for s in range(0, o.S, steps):
+        widest = max(widest, o.first[min(s + steps, o.S)] - o.first[s])
+    return widest
+
+
+# ---- threads -----------------------------------------------------------------------------------------------------------------
+cdef double flops_of_phase(const Job *j) noexcept nogil:
+    """The mean of all steps and phases."""
+    return (2.0 * stored_rows(&j.order) / max(j.order.S, 1)) * j.cell.gates * j.hidden * j.hidden / j.cell.phases
+
+
+cdef int split_steps(Job *j, int threads) noexcept nogil:
+    """Decides how so many threads share the steps (j.by_units); returns for how many of them there is a share."""
+    cdef Order *o = &j.order
+    cdef double rows, phase
+    j.by_units = False
+    if threads == 1:
+        return 1
+    rows, phase = <double>stored_rows(o) / max(o.S, 1), flops_of_phase(j)
+    if o.ragged:
+        j.by_units = rows < RAGGED_ENOUGH * threads and phase / threads >= RAGGED_PHASES * flops_per_phase
+    else:
+        j.by_units = rows < ROWS_ENOUGH * threads and phase / threads >= flops_per_phase
+    return threads if j.by_units else <int>min(<Py_ssize_t>threads, max(o.B, 1))
+
+
+cdef double flops_of_call(const Job *j, int passes) noexcept nogil:
+    """passes: products of each weight."""
+    return 2.0 * passes * stored_rows(&j.order) * j.cell.gates * j.hidden * (j.inputs + j.hidden)
+
+
+cdef int plan_threads(Job *j, int threads, double flops) noexcept nogil:
+    """How many of so many threads the work is worth; never more than there are CPUs."""
+    threads = <int>min(<double>threads, max(flops / flops_per_thread, 1.0))
+    if threads > 1 and (j.order.B > 1 or flops_of_phase(j) / 2 >= flops_per_phase):  # else one thread anyway
+        threads = min(threads, team_cpus())
+    return split_steps(j, threads)
+
+
+cdef int share_out(Job *j, int threads, int passes, Py_ssize_t *bounds, int *acquired) noexcept nogil:
+    """Takes the team and deals the rows out to it, by equal numbers of steps, into bounds; returns the threads to run.
+    acquired: what is to be released after."""
+    cdef Order *o = &j.order
+    cdef Py_ssize_t total = stored_rows(o), done = 0, row = 0
+    cdef double flops = flops_of_call(j, passes)
+    cdef int i
+    acquired[0] = team_acquire(plan_threads(j, threads, flops), flops < BRIEF * flops_per_thread)
+    threads = split_steps(j, acquired[0])
+    bounds[0], bounds[threads] = 0, o.B
+    for i in range(1, threads):
+        if o.ragged:
+            while row < o.B and done < total * i // threads:
+                done += o.length[row]
+                row += 1
+        else:
+            row = o.B * i // threads
+        bounds[i] = row
+    j.row_bounds = bounds
+    return threads
+
+
+# ---- scratch -------------------------------------------------------------------------------------------------------------------
+cdef void place_states(Job *j, Pieces *p, bint turns) noexcept nogil:
+    cdef size_t nbytes = j.order.B * j.hidden * j.itemsize
+    if turns:
+        j.h_rows[0], j.h_rows[1] = take(p, nbytes), take(p, nbytes)
+    if j.order.ragged:
+        j.h0_rows = take(p, nbytes)
+        j.c0_rows = take(p, nbytes if j.cell.has_c else 0)
+
+
+cdef size_t place_forward(Job *j, char *base) noexcept nogil:
+    """Hands out the scratch of a forward call; returns its size."""
+    cdef Pieces p
+    cdef Py_ssize_t rows = min(j.chunk, j.order.S) * j.order.B
+    p.base, p.used = base, 0
+    place_states(j, &p, not j.h_in_y)
+    if not j.save:
+        j.slots = take(&p, rows * j.cell.slots * j.hidden * j.itemsize)
+        j.c_rows = take(&p, j.order.B * j.hidden * j.itemsize if j.cell.has_c else 0)
+    if not in_line(&j.x, &j.order):
+        j.x_rows = take(&p, rows * j.inputs * j.itemsize)
+    return p.used
+
+
+cdef size_t place_backward(Job *j, char *base, int threads) noexcept nogil:
+    """Hands out the scratch of a backward call of so many threads; returns its size. dx must be set."""
+    cdef Pieces p
+    cdef Py_ssize_t nbytes = j.order.B * j.hidden * j.itemsize, total = stored_rows(&j.order), columns, gathered = 0
+    p.base, p.used = base, 0
+    place_states(j, &p, j.checkpoint_every != 0)
+    j.carry = take(&p, nbytes)
+    j.dc = take(&p, nbytes if j.cell.has_c else 0)
+    if j.order.ragged:
+        j.dy_rows, j.hp_rows = take(&p, nbytes), take(&p, nbytes)
+    if j.checkpoint_every:
+        j.next_window_slots = take(&p, nbytes * j.cell.slots)
+    if j.checkpoint_every and j.cell.saves_slots and not in_line(&j.x, &j.order):  # x, to compute the gates again
+        gathered = min(j.chunk, j.order.S) * j.order.B
+    if j.dx.data != NULL and not in_line(&j.dx, &j.order):  # dx, before it is scattered
+        gathered = max(gathered, threads * ROWS_AT_ONCE)
+    j.x_rows = take(&p, gathered * j.inputs * j.itemsize)
+    columns = j.inputs + j.hidden + 2 * j.kernels.width + M_BLOCKS * j.kernels.mr
+    j.pack_rows = min(GRADIENT_ROWS, total)
+    j.pack_bytes = (columns * j.pack_rows * j.itemsize + 63) & ~<size_t>63
+    j.pack = take(&p, threads * j.pack_bytes)
+    return p.used
+
+
+# ---- the calls -----------------------------------------------------------------------------------------------------------------
+cdef void run_placed(Job *j, int threads) noexcept nogil:
+    cdef Py_ssize_t bounds[RF_MAX_THREADS + 1]
+    cdef int acquired
+    j.listens = in_main_thread()
+    threads = share_out(j, threads, 1, bounds, &acquired)
+    team_run(forward_task, j, threads)
+    team_release(acquired)
+
+
+cdef bint run_forward(Job *j, int threads) noexcept nogil:
+    """Runs a filled job; False when there is no memory for its scratch."""
+    cdef char *base = scratch_open(place_forward(j, NULL))
+    if base == NULL:
+        return False
+    place_forward(j, base)
+    run_placed(j, threads)
+    scratch_close(base)
+    return True
+
+
+def forward(Weights w, x, y, h0, c0, h_n, c_n, bint reverse, RowOrder order, bint record, Py_ssize_t checkpoint_every,
+            int threads):
+    """Writes y (T, B, H), h_n and c_n (B, H). Returns the Record when recording, else None.
+
+    checkpoint_every: steps between kept states or 0; c0, c_n: None for cells without c. Past the ends of samples y is zeros.
+    Raises what a signal's handler raises; y, h_n and c_n are then incomplete.
+    """
+    cdef Record kept = Record()
+    cdef Job *j = &kept.job
+    cdef Py_ssize_t T = cnp.PyArray_DIM(<cnp.ndarray>x, 0), B = cnp.PyArray_DIM(<cnp.ndarray>x, 1), rows
+    cdef bint done
+    if cnp.PyArray_DIM(<cnp.ndarray>x, 2) != w.input_size or cnp.PyArray_DIM(<cnp.ndarray>y, 2) != w.hidden_size:
+        raise ValueError("rnnfast: the sizes of a layer do not fit its weights; make a new layer")  # its attributes were forced
+    set_weights(j, w)
+    set_order(j, T, B, reverse, order)
+    set_view(&j.x, x)
+    set_view(&j.y, y)
+    j.h0, j.c0, j.h_n, j.c_n = address(h0), address(c0), address(h_n), address(c_n)
+    j.h_in_y = not j.order.ragged
+    j.checkpoint_every = checkpoint_every if record else 0
+    if record:
+        kept.weights, kept.arrays = w, (x, y, h0, c0, order)
+        j.save = w.cell.saves_slots and not checkpoint_every
+        rows = stored_rows(&j.order)
+        if j.save:
+            kept.slots = Buffer(rows * w.cell.slots * j.hidden * j.itemsize)
+            j.slots = kept.slots.data
+            if w.cell.has_c:
+                kept.cells = Buffer(rows * j.hidden * j.itemsize)
+                j.cells = kept.cells.data
+        elif checkpoint_every and w.cell.has_c:
+            kept.checkpoints = Buffer((j.order.S + checkpoint_every - 1) // checkpoint_every * B * j.hidden * j.itemsize)
+            j.c_checkpoints = kept.checkpoints.data
+    with nogil:
+        done = run_forward(j, threads)
+    if not done:
+        raise MemoryError("rnnfast: no memory for the scratch of a forward call")
+    if j.stopped:
+        raise_pending()
+    return kept if record else None
+
+
+def prepare(Record kept, dx, int threads):
+    """Takes all memory that backward with up to so many threads needs, for this dx (or None); after a MemoryError the record is
+    as usable as before. Returns the bytes of scratch."""
+    cdef Job job = kept.job
+    cdef Job *j = &job
+    cdef Buffer slots, cells = None
+    cdef Py_ssize_t rows
+    cdef size_t nbytes
+    if kept.slots is None:  # nothing was saved, or only checkpoints
+        rows = widest_window(&j.order, j.checkpoint_every) if j.checkpoint_every else stored_rows(&j.order)
+        slots = Buffer(rows * j.cell.slots * j.hidden * j.itemsize)
+        if j.cell.has_c:
+            cells = Buffer(rows * j.hidden * j.itemsize)
+        kept.slots, kept.cells = slots, cells
+    set_view(&j.dx, dx)
+    threads = plan_threads(j, threads, flops_of_call(j, 2))
+    nbytes = place_backward(j, NULL, threads)
+    if not scratch_reserve(nbytes):
+        raise MemoryError("rnnfast: no memory for the scratch of a backward call")
+    kept.threads = threads
+    return nbytes
+
+
+def backward(Record kept, dy, dh_n, dc_n, dx, dh0, dc0, d_w_ih, d_w_hh, d_b_ih, d_b_hh):
+    """Writes dx, dh0, dc0, d_w_ih, d_w_hh; adds to d_b_ih, d_b_hh (zeros at first). The record's slots are used up.
+
+    `prepare` was called in this thread. dy, dh_n, dc_n: None is zeros; dx: None skips it. Raises what a signal's handler raises;
+    the gradients are then incomplete.
+    """
+    cdef Job job = kept.job
+    cdef Job *j = &job
+    cdef Py_ssize_t bounds[RF_MAX_THREADS + 1]
+    cdef char *base
+    cdef int threads, acquired
+    set_view(&j.dy, dy)
+    set_view(&j.dx, dx)
+    base = scratch_open(place_backward(j, NULL, kept.threads))
+    if base == NULL:  # in a signal's handler inside another call; else it was there in prepare
+        raise MemoryError("rnnfast: no memory for the scratch of a backward call")
+    j.slots, j.slots_row = kept.slots.data, 0
+    j.cells = kept.cells.data if kept.cells is not None else NULL
+    j.save, j.h_in_y, j.recomputing, j.listens = True, False, True, in_main_thread()
+    j.dh_n, j.dc_n, j.dh0, j.dc0 = address(dh_n), address(dc_n), address(dh0), address(dc0)
+    j.d_weight[0], j.d_weight[1] = address(d_w_ih), address(d_w_hh)
+    j.d_bias[0], j.d_bias[1] = address(d_b_ih), address(d_b_hh)
+    if stored_rows(&j.order) == 0:  # no product will write them
+        memset(j.d_weight[0], 0, cnp.PyArray_NBYTES(<cnp.ndarray>d_w_ih))
+        memset(j.d_weight[1], 0, cnp.PyArray_NBYTES(<cnp.ndarray>d_w_hh))
+    with nogil:
+        threads = share_out(j, kept.threads, 2, bounds, &acquired)
+        place_backward(j, base, threads)
+        team_run(backward_task, j, threads)
+        team_release(acquired)
+        scratch_close(base)
+    if j.stopped:
+        raise_pending()

@@ -1,0 +1,29 @@
+"""Types of the compiled module _testing."""
+
+from typing import Any, Literal
+
+from rnnfast._types import Array
+
+def set_cost_model(call: float, phase: float) -> tuple[float, float]:
+    """Work below which a call or a phase of a step takes no further thread; returns the values before."""
+
+def let_rest(on: bool) -> bool:
+    """Whether the thread team may rest where other pools take its processors; returns what was set before."""
+
+def exceed_cpus(on: bool) -> bool:
+    """Whether calls may have more threads than CPUs in the affinity mask; returns what was set before."""
+
+def apply(function: Literal["tanh", "sigmoid"], isa: int, x: Array) -> Array:
+    """The kernels' own vector math on a contiguous float array; a new array."""
+
+def numbers(name: str) -> dict[str, Any]:
+    """The numbers of a compiled cell."""
+
+def problem(numbers: dict[str, Any]) -> str:
+    """What the loops could not do with these numbers; "" if they can do all."""
+
+def probe_fma(isa: int, itemsize: int, repeats: int) -> float:
+    """Does multiply-adds on registers, without the GIL; returns how many floating point operations that were."""
+
+def probe_load(isa: int, data: Array, repeats: int) -> float:
+    """Reads a contiguous float array so many times, without the GIL, but for a rest of less than 2 kB; returns the bytes."""
