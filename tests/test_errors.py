@@ -417,7 +417,9 @@ def test_sizes_cannot_be_forced(name):
     with pytest.raises(AttributeError, match=f"{name}: expected to stay"):
         delattr(net, name)
     net(x)
-    net.__dict__[name] = 2  # by force
+    net.__dict__[name] = 2  # by force: nothing reads it
+    net(x)
+    net.__dict__["_form"] = net._form._replace(**{name: 2})  # by more force
     x = x[..., : net.input_size]
     for call in (net, net.record):
         with pytest.raises(ValueError, match="do not fit its weights"):

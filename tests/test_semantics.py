@@ -59,7 +59,7 @@ def test_no_work_and_no_memory_past_the_end():
     x[:2] = 0
     y, _, tape = net.record(x, lengths=[1, 0, 2, 0])
     assert np.isfinite(y).all()
-    (kept,) = tape._once.take()[0].tapes
+    (kept,) = tape._once.take()[0].records
     assert kept.nbytes == 3 * 5 * 64 * 4  # i f g o c
 
 

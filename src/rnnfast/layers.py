@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -167,6 +167,8 @@ class Layer(Stack[S]):
         y = checks.locked(form.outer(y, inputs.unbatched))
         return y, form.outer_state(final, inputs.unbatched), StackTape(form, recorded, inputs, y, self._names)
 
+    _elsewhere: ClassVar = {"step": "got a layer; steps are taken by its frozen form: net.freeze().step"}
+
     def freeze(self) -> Frozen[S]:
         """An immutable copy with prepacked weights: the fastest form for inference, and the one that can `step`.
 
@@ -177,10 +179,6 @@ class Layer(Stack[S]):
             keeps using.
         """
         return Frozen(self)
-
-    def __getattr__(self, name: str) -> Any:
-        hint = ", got a layer; steps are taken by its frozen form: net.freeze().step" if name == "step" else ""
-        raise AttributeError(f"{type(self).__name__}.{name}: expected an attribute{hint or ', got none of that name'}")
 
 
 class SimpleRNN(Layer[Array]):
@@ -209,10 +207,6 @@ class SimpleRNN(Layer[Array]):
     ) -> None:
         options = {"nonlinearity": nonlinearity}
         super().__init__(options, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype, rng)
-
-    @property
-    def nonlinearity(self) -> str:
-        return str(self._form.variant.options["nonlinearity"])
 
 
 class LSTM(Layer[tuple[Array, Array]]):
@@ -263,10 +257,6 @@ class GRU(Layer[Array]):
     ) -> None:
         options = {"reset_after": reset_after}
         super().__init__(options, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype, rng)
-
-    @property
-    def reset_after(self) -> bool:
-        return bool(self._form.variant.options["reset_after"])
 
 
 LAYERS: dict[str, type[Layer[Any]]] = {layer.cell.name: layer for layer in (SimpleRNN, LSTM, GRU)}

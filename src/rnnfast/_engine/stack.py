@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Generic
+from typing import Any, ClassVar, Generic
 
 import numpy as np
 
@@ -53,6 +53,16 @@ class Stack(Generic[S]):
     def bidirectional(self) -> bool:
         """Whether each layer has a reverse direction."""
         return self._form.directions == 2
+
+    _elsewhere: ClassVar[dict[str, str]] = {}  # what users look for here in vain: where it is
+
+    def __getattr__(self, name: str) -> Any:
+        """The cell's options; else an error that helps."""
+        form = self.__dict__.get("_form")
+        if form is not None and name in form.variant.options:
+            return form.variant.options[name]
+        hint = self._elsewhere.get(name, "got none of that name")
+        raise AttributeError(f"{type(self).__name__}.{name}: expected an attribute, {hint}")
 
     def _set_form(
         self,

@@ -106,6 +106,9 @@ class BaseTape(Generic[G]):
     def __init__(self, form: Form, recorded: list[Recorded], inputs: Inputs, y: Array) -> None:
         self._form, self._once, self._inputs, self._y_shape = form, Once(recorded), inputs, y.shape
 
+    def __reduce__(self) -> Any:
+        raise TypeError("tape: expected to be used where it was recorded; a tape cannot be pickled or copied")
+
     def backward(self, dy: Any = None, dstate: Any = None, *, need_x: bool = True) -> G:
         """Back-propagation through time.
 

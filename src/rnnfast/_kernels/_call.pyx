@@ -32,9 +32,6 @@ cdef enum:
 cdef class Record:
     """What one layer and direction keeps from forward to backward."""
 
-    def __reduce__(self):
-        raise TypeError("tape: expected to be used where it was recorded; a tape cannot be pickled or copied")
-
     @property
     def nbytes(self):
         """Bytes kept, without x, y and the weights."""
