@@ -1,23 +1,8 @@
 /* kernels.h: everything that is compiled once per ISA and dtype. The units in isa/ (avx2_f32.c, ...) define RF_ISA and
  * RF_F32 or RF_F64, open the ISA's target region and include this; the only symbol that leaves is the kernel table. */
-#if !defined(RF_ISA) || (defined(RF_F32) == defined(RF_F64))
-#error "define RF_ISA and exactly one of RF_F32, RF_F64 before including kernels.h"
-#endif
-#include <math.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
 #include "rnnfast.h"
 
-#define RF_INLINE static inline __attribute__((always_inline, unused))
-#if defined(__clang__)
-#define RF_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define RF_UNROLL _Pragma("GCC unroll 32")
-#endif
-
-#include RF_ISA_HEADER
+#include "isa/open.h"
 
 #include "vmath.h"
 #include "tile.h"
@@ -73,6 +58,4 @@ const rf_kernels RF_TABLE_NAME(RF_ISA, RF_DTYPE) = {
     .backward = {RF_CELLS(RF_BACKWARD_OF)},
 };
 
-#ifdef RF_CLOSE_TARGET
-#pragma clang attribute pop
-#endif
+#include "isa/close.h"

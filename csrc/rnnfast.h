@@ -164,7 +164,7 @@ void rf_scratch_close(void *);
 /* ---- words that several threads may touch at once, in no order with anything else --------------------- */
 /* 0 and 1 in turns: returns what was there and leaves the other. */
 static inline int rf_alternate(int *word) { return __atomic_fetch_xor(word, 1, __ATOMIC_RELAXED); }
-/* 0 until it is set */
+/* a flag is 0 until it is set to 1 */
 static inline int rf_flag(const int *flag) { return __atomic_load_n(flag, __ATOMIC_RELAXED); }
 static inline void rf_set_flag(int *flag) { __atomic_store_n(flag, 1, __ATOMIC_RELAXED); }
 

@@ -25,6 +25,15 @@ try() {
         "$cc" "${flags[@]}" "tests/csrc/$program.c" "$work/$way"/*.o -lm -o "$work/$way/$program"
         $runner "$work/$way/$program" ${runner:+no-forks}
     done
+    for unit in "$work/$way"/*_f32.o; do # each ISA that was compiled in
+        isa=$(basename "$unit" _f32.o)
+        grep -q "rf_kernels_$isa" "$unit" || continue
+        for dtype in F32 F64; do
+            "$cc" "${flags[@]}" "-DRF_ISA=$isa" "-DRF_ISA_HEADER=\"isa/$isa.h\"" "-DRF_$dtype" \
+                tests/csrc/operations.c "$work/$way"/*.o -lm -o "$work/$way/operations"
+            $runner "$work/$way/operations"
+        done
+    done
 }
 
 newest_clang=$(compgen -c | grep -xE 'clang(-[0-9]+)?' | sort -V | tail -n 1 || true)

@@ -1,12 +1,14 @@
 """Wrong input: a TypeError or ValueError that names the argument, what was expected, what came and the remedy."""
 
 import pickle
+import time
 
 import numpy as np
 import pytest
 import stacks
 
 import rnnfast
+from rnnfast._engine import checks
 from rnnfast.cells import CELLS
 
 T, B, I, H = 4, 3, 5, 6
@@ -424,6 +426,28 @@ def test_sizes_cannot_be_forced(name):
     for call in (net, net.record):
         with pytest.raises(ValueError, match="do not fit its weights"):
             call(x)
+
+
+def test_parameters_must_stay_as_they_are():
+    """Their values are live; memory at odd addresses under them is told, not read."""
+    net, x = rnnfast.LSTM(4, 8), np.ones((2, 3, 4), "f")
+    odd = np.frombuffer(bytearray(4 * 32 * 4 + 1), np.int8)[1:].view(np.float32).reshape(32, 4)
+    net._params["weight_ih_l0"] = odd
+    for call in (net, net.record):
+        with pytest.raises(ValueError, match="^weight_ih_l0: expected shape .*aligned.*assign values, not its shape or memory"):
+            call(x)
+
+
+def test_overlap_takes_no_time():
+    """An exact answer for two arrays of many odd strides can take exponential time; then the bounds decide."""
+    memory = np.zeros(1 << 20, np.float32)
+    steps = [4 * s for s in (191, 193, 197, 199, 211, 223, 227, 229, 233, 239)]
+    odd = np.lib.stride_tricks.as_strided(memory, shape=(3,) * 10, strides=steps)
+    other = np.lib.stride_tricks.as_strided(memory[2:], shape=(3,) * 10, strides=[s + 8 for s in steps])
+    began = time.perf_counter()
+    assert checks.overlap(odd, other) and time.perf_counter() - began < 10
+    assert not checks.overlap(memory[:10], memory[10:]) and not checks.overlap(memory[::2], memory[1::2])
+    assert checks.overlap(memory[:10], memory[9:])
 
 
 def test_what_is_derived_is_not_pickled():

@@ -137,3 +137,53 @@ def test_a_view_keeps_its_block():
     for _ in range(3):
         net(-x)
     assert np.array_equal(part, copy)
+
+
+def test_trim_gives_back_blocks_and_scratch():
+    net, x = rnnfast.LSTM(64, 256, rng=0), np.ones((50, 16, 64), np.float32)
+    y, _, tape = net.record(x)
+    tape.backward(y)
+    del y, tape
+    with_scratch = rnnfast.trim()
+    assert with_scratch > 1 << 20 and rnnfast.trim() == 0
+    net(x)
+    worker = threading.Thread(target=rnnfast.trim)  # gives back the blocks, and its own scratch; not this thread's
+    worker.start()
+    worker.join()
+    assert 0 < rnnfast.trim() < with_scratch
+    assert np.array_equal(net(x)[0], net(x)[0])
+
+
+SCRATCH = """
+import resource, sys, numpy as np, rnnfast
+rnnfast.set_num_threads(int(sys.argv[1]))
+net, x = rnnfast.LSTM(1024, 256, rng=0), np.ones((2, 1, 1024), np.float32)
+y, _, tape = net.record(x)
+pages = int(open("/proc/self/statm").read().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (16 << 20),) * 2)
+print(tape.backward(y).x.shape)  # 5 MiB of gradients; the products of two rows need next to nothing
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs RLIMIT_AS and /proc")
+@pytest.mark.parametrize("threads", [1, 64])
+def test_scratch_is_sized_by_the_work(threads):
+    """Not by the threads that are set, nor by what larger batches would need."""
+    done = subprocess.run([sys.executable, "-c", SCRATCH, str(threads)], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "(2, 1, 1024)\n", done.stderr
+
+
+def test_scratch_is_there_for_all_that_run(small_work_splits):
+    """With many real threads, ragged batches (whose dx is scattered) and checkpoints: the same gradients as with one."""
+    net, x = rnnfast.GRU(40, 48, rng=0), np.random.default_rng(0).standard_normal((30, 64, 40)).astype(np.float32)
+    lengths = np.arange(64) % 31
+    results = []
+    for threads in (1, 12):
+        rnnfast.set_num_threads(threads)
+        for every, need_x in ((None, True), (None, False), (7, True)):
+            y, _, tape = net.record(x, lengths=lengths, checkpoint_every=every)
+            g = tape.backward(y, need_x=need_x)
+            results.append((g.params["weight_ih_l0"], g.x))
+    for weight, dx in results:
+        assert np.array_equal(weight, results[0][0])
+        assert dx is None or np.array_equal(dx, results[0][1])

@@ -202,6 +202,21 @@ def test_tape_keeps_weights_and_states_of_the_recording(cell):
     assert same(g, expected[2])
 
 
+@pytest.mark.parametrize("size", [3, 300], ids=["small", "large"])
+def test_recorded_results_stay_locked(size):
+    """Nor can what they are views of be made writeable: backward reads it."""
+    x, net = draw(5, size, 8), rnnfast.LSTM(8, 256, rng=0)
+    first = rnnfast.LSTM(8, 256, bidirectional=True, batch_first=True)
+    ys = [net.record(x)[0], net.record(x[:, 0])[0], first.record(x)[0]]
+    weights = (np.ones((1024, 8), "f"), np.ones((1024, 256), "f"))
+    ys += [rnnfast.lstm(x, *weights, record=True)[0], rnnfast.lstm(x[:, 0], *weights, record=True)[0]]
+    for y in ys:
+        while isinstance(y, np.ndarray):
+            with pytest.raises(ValueError):
+                y.flags.writeable = True
+            y = y.base
+
+
 @pytest.mark.parametrize("cell", CELL_NAMES)
 def test_frozen_does_not_follow_the_layer(cell):
     net = make(cell)
@@ -376,6 +391,31 @@ def test_pickle_deepcopy_repr_attributes(cell, option, dtype):
     twin.params["weight_ih_l0"][...] = 0
     assert same(net(x), expected)
     assert eval(repr(net), {"rnnfast": rnnfast}).params.keys() == net.params.keys()
+
+
+def test_pickle_with_buffers_that_lie_anywhere():
+    """Out-of-band buffers (protocol 5) may be read-only and at odd addresses: the kernels need neither, an optimizer writes."""
+    for net in (rnnfast.LSTM(5, 7, rng=0), rnnfast.LSTM(5, 7, rng=0).freeze()):
+        buffers = []
+        text = pickle.dumps(net, protocol=5, buffer_callback=buffers.append)
+        assert buffers
+        moved = [memoryview(b"\0" + bytes(b.raw()))[1:] for b in buffers]
+        other = pickle.loads(text, buffers=moved)
+        assert all(a.flags.aligned and a.flags.c_contiguous for a in other.params.values())
+        assert all(a.flags.writeable == (type(net) is rnnfast.LSTM) for a in other.params.values())
+        assert same(other(draw(4, 2, 5)), net(draw(4, 2, 5)))
+
+
+def test_pickles_have_a_version():
+    for net in (rnnfast.GRU(5, 7, reset_after=False, rng=0), rnnfast.GRU(5, 7).freeze()):
+        state = net.__getstate__()
+        other = type(net).__new__(type(net))
+        with pytest.raises(ValueError, match="^pickle: expected version 1, got 2; load it with the rnnfast that wrote it"):
+            other.__setstate__({**state, "version": 2})
+        with pytest.raises(ValueError, match="^weight_hh_l0: expected shape"):
+            other.__setstate__({**state, "params": {**state["params"], "weight_hh_l0": np.zeros((3, 3), "f")}})
+        other.__setstate__(state)
+        assert repr(other) == repr(net)
 
 
 def test_parameters():

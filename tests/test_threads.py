@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import rnnfast
+from rnnfast._engine import settings
 from rnnfast.layers import LAYERS
 
 
@@ -142,6 +143,100 @@ print("fine")
 """
     done = run_python(code, OPENBLAS_NUM_THREADS="1")
     assert done.stdout == "fine\n", done.stderr
+
+
+AFFINITY = """
+import os, sys, numpy as np, rnnfast
+from rnnfast._kernels import _testing
+_testing.set_cost_model(1, 1); _testing.let_rest(False); rnnfast.set_num_threads(2)
+net, x = rnnfast.GRU(4, 4).freeze(), np.zeros((2, 4, 4), np.float32)
+every = os.sched_getaffinity(0)
+one = {min(every)}
+def brief_calls():
+    for _ in range(300):  # close enough for workers to stay awake
+        net(x)
+def check(mask):
+    net(x)
+    masks = {frozenset(os.sched_getaffinity(int(t))) for t in os.listdir("/proc/self/task")}
+    assert masks == {frozenset(mask)}, masks
+    assert _testing.team(16, False) == len(mask), mask
+def pinned():
+    os.sched_setaffinity(0, one)
+    check(one)
+    brief_calls()
+    check(one)
+brief_calls()
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs")
+def test_brief_calls_follow_the_affinity():
+    """At once, though a brief call has no time to spare; and no call has more threads than there are CPUs."""
+    done = run_python(
+        AFFINITY + "check(every); pinned(); os.sched_setaffinity(0, every); check(every)", OPENBLAS_NUM_THREADS="1"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc and fork")
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs")
+def test_a_forked_child_follows_its_own_affinity():
+    code = (
+        AFFINITY
+        + """
+child = os.fork()
+if child == 0:
+    try:
+        pinned()
+        os._exit(0)
+    finally:
+        os._exit(1)
+assert os.waitpid(child, 0)[1] == 0
+check(every)
+"""
+    )
+    done = run_python(code, OPENBLAS_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+def test_no_more_threads_than_cpus():
+    """However many are set: threads that share a processor would wait for one another at every step."""
+    code = """
+import os, numpy as np, rnnfast
+rnnfast.set_num_threads(16)
+net = rnnfast.LSTM(64, 256, rng=0).freeze()
+before = len(os.listdir("/proc/self/task"))
+net(np.zeros((100, 1, 64), np.float32)), net(np.zeros((10, 64, 64), np.float32))
+assert rnnfast.get_num_threads() == 16
+print(len(os.listdir("/proc/self/task")) - before < len(os.sched_getaffinity(0)))
+"""
+    done = run_python(code, OPENBLAS_NUM_THREADS="1")
+    assert done.stdout == "True\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("limits", "cpus"),
+    [
+        ({"a/b": "150000 100000"}, 1),
+        ({"a/b": "max 100000", "a": "300000 100000"}, 3),
+        ({"a/b": "800000 100000", "a": "max 100000", "": "250000 100000"}, 2),
+        ({"a/b": "20000 100000"}, 1),
+        ({"a/b": "max 100000"}, None),
+        ({"a/b": "odd"}, None),
+        ({}, None),
+    ],
+)
+def test_cpus_of_a_containers_quota(limits, cpus, tmp_path):
+    """The least of the group's own quota and those above, rounded down."""
+    own = tmp_path / "own"
+    own.write_text("1:cpu:/elsewhere\n0::/a/b\n")
+    (tmp_path / "root" / "a" / "b").mkdir(parents=True)
+    for group, limit in limits.items():
+        (tmp_path / "root" / group / "cpu.max").write_text(limit + "\n")
+    assert settings.cpus_of_quota(own, tmp_path / "root") == cpus
+    assert settings.cpus_of_quota(tmp_path / "none", tmp_path / "root") is None
 
 
 def test_changing_threads_during_backward():

@@ -23,5 +23,7 @@ RNNFAST_CFLAGS="-fsanitize=thread -fno-omit-frame-pointer -g -O1" RNNFAST_LDFLAG
 # the sanitizer's own thread keeps its affinity, and its memory is beyond any limit a test sets
 env LD_PRELOAD="$(gcc -print-file-name=libtsan.so)" OPENBLAS_NUM_THREADS=1 "$work/venv/bin/python" -m pytest -q \
     -p no:cacheprovider --deselect tests/test_threads.py::test_workers_follow_the_affinity_of_the_caller \
+    --deselect tests/test_threads.py::test_brief_calls_follow_the_affinity \
+    --deselect tests/test_threads.py::test_a_forked_child_follows_its_own_affinity \
     --deselect tests/test_threads.py::test_memory_that_runs_out "${@:-tests/test_threads.py}" || { finish; exit 1; }
 finish

@@ -1,8 +1,13 @@
 /* team.c: the thread team and kept blocks under many callers, changing numbers of threads, and forks; no Python. With
  * -fsanitize=thread (tests/thread_sanitizer.sh) every access of csrc/team.c and csrc/memory.c is watched. */
+#ifdef __linux__
+#define _GNU_SOURCE /* CPU affinity */
+#endif
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -107,12 +112,101 @@ static int brief_calls(void)
     return together > 0 && alone > 10;
 }
 
+/* agree: the same answer for all, whether anybody voted for it; plain barriers in between forget no vote */
+typedef struct election { int wrong[MOST]; } election;
+
+static void vote(void *arg, int thread, int threads)
+{
+    election *e = arg;
+    for (int i = 0; i < 2000; ++i) {
+        const int voter = i % (threads + 1); /* nobody, at times */
+        if (rf_team_agree(threads, thread == voter) != (voter < threads)) ++e->wrong[thread];
+        if (i % 3 == 0) rf_team_barrier(threads);
+    }
+}
+
+static int votes(void)
+{
+    election e = {{0}};
+    const int threads = rf_team_acquire(MOST, 0);
+    int wrong = 0;
+    rf_team_run(vote, &e, threads);
+    rf_team_release(threads);
+    for (int i = 0; i < threads; ++i) wrong += e.wrong[i];
+    printf("team: %d of 2000 votes of %d threads counted wrong\n", wrong, threads);
+    return threads == MOST && wrong == 0;
+}
+
+/* who waits for long, at a barrier or for the end of a call, sleeps */
+static void late(void *arg, int thread, int threads)
+{
+    (void)arg;
+    for (int i = 0; i < 2; ++i) {
+        if (thread > 0) nanosleep(&(struct timespec){0, 50000000}, NULL);
+        if (i == 0) rf_team_barrier(threads);
+    }
+}
+
+static int patience(void)
+{
+    struct timespec before, after;
+    const int threads = rf_team_acquire(2, 0);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &before);
+    rf_team_run(late, NULL, threads);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &after);
+    rf_team_release(threads);
+    const double ms = 1e3 * (after.tv_sec - before.tv_sec) + 1e-6 * (after.tv_nsec - before.tv_nsec);
+    printf("team: %.1f ms of processor time to wait 100 ms\n", ms);
+    return threads == 2 && ms < 20;
+}
+
+/* one CPU in the mask: no second thread, unless a test wants it */
+static int few_cpus(void)
+{
+#ifdef __linux__
+    cpu_set_t every, one;
+    if (pthread_getaffinity_np(pthread_self(), sizeof every, &every) != 0) return 0;
+    CPU_ZERO(&one);
+    for (int cpu = 0; CPU_COUNT(&one) == 0; ++cpu)
+        if (CPU_ISSET(cpu, &every)) CPU_SET(cpu, &one);
+    rf_team_exceed(0);
+    pthread_setaffinity_np(pthread_self(), sizeof one, &one);
+    const int cpus = rf_team_cpus(), alone = rf_team_acquire(4, 0);
+    rf_team_release(alone);
+    pthread_setaffinity_np(pthread_self(), sizeof every, &every);
+    const int all = rf_team_cpus(), together = rf_team_acquire(RF_MAX_THREADS, 0);
+    rf_team_release(together);
+    rf_team_exceed(1);
+    printf("team: %d threads on %d CPU, %d on %d\n", alone, cpus, together, CPU_COUNT(&every));
+    return cpus == 1 && alone == 1 && all == CPU_COUNT(&every) && together <= all;
+#else
+    return 1;
+#endif
+}
+
+/* a second open scratch is another one, and the first stays as it is */
+static int scratch(void)
+{
+    rf_trim(); /* what other tests left */
+    char *outer = rf_scratch_open(1000), *inner = rf_scratch_open(5000);
+    if (!outer || !inner) return 0;
+    memset(outer, 1, 1000);
+    memset(inner, 2, 5000);
+    const int apart = outer[999] == 1 && inner[4999] == 2;
+    rf_scratch_close(inner);
+    const int kept = rf_trim() == 0; /* what is open is not given back */
+    rf_scratch_close(outer);
+    const int given = rf_trim() >= 1000, once = rf_trim() == 0;
+    printf("scratch: %s\n", apart && kept && given && once ? "right" : "WRONG");
+    return apart && kept && given && once && rf_scratch_reserve(10) && rf_trim() >= 10;
+}
+
 /* any argument: no forks (qemu 7.2's user emulation sometimes fails an assertion of its own after a fork with threads) */
 int main(int argc, char **argv)
 {
     (void)argv;
     rf_team_let_rest(0); /* the team is what is tested, however busy the machine */
     rf_team_exceed(1);   /* and however few its CPUs */
-    const int right = many_callers() & brief_calls();
+    const int right = many_callers() & brief_calls() & votes() & patience() & few_cpus() & scratch();
     return (argc > 1 || forks()) && right ? 0 : 1;
 }

@@ -13,6 +13,9 @@ def let_rest(on: bool) -> bool:
 def exceed_cpus(on: bool) -> bool:
     """Whether calls may have more threads than CPUs in the affinity mask; returns what was set before."""
 
+def team(want: int, brief: bool) -> int:
+    """How many threads a call that wants so many would have now."""
+
 def apply(function: Literal["tanh", "sigmoid"], isa: int, x: Array) -> Array:
     """The kernels' own vector math on a contiguous float array; a new array."""
 

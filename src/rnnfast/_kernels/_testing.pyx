@@ -27,6 +27,15 @@ def exceed_cpus(bint on):
     return bool(team_exceed(on))
 
 
+def team(int want, bint brief):
+    """How many threads a call that wants so many would have now."""
+    cdef int threads
+    team_cpus()
+    threads = team_acquire(want, brief)
+    team_release(threads)
+    return threads
+
+
 # ---- vector math -----------------------------------------------------------------------------------------------------------
 def apply(str function, int isa, cnp.ndarray x):
     """The kernels' own "tanh" or "sigmoid" of a contiguous float array; a new array."""
