@@ -375,8 +375,7 @@ def test_what_is_elsewhere():
     net = layer("lstm")
     with pytest.raises(AttributeError, match=r"^LSTM.step: expected .*net\.freeze\(\)\.step"):
         net.step(np.zeros((B, I), "f"))
-    with pytest.raises(AttributeError, match=r"^LSTM.weights: expected an attribute, got none"):
-        net.weights  # noqa: B018
+    assert not hasattr(net, "step") and not hasattr(rnnfast.LSTM, "step") and not hasattr(net, "weights")
     *_, tape = net.record(np.zeros((T, B, I), "f"))
     with pytest.raises(TypeError, match="^tape: expected .*cannot be pickled"):
         pickle.dumps(tape)

@@ -25,6 +25,8 @@ class Frozen(Stack[S]):
 
     isa: str
     _weights: tuple[Weights, ...]
+    _one_way: bool  # forward only, so that it can step
+    _plain: bool  # and time first, so that whole sequences may take the fast path
 
     def __init__(self, layer: Stack[S]) -> None:
         state = layer.__getstate__()
@@ -44,7 +46,12 @@ class Frozen(Stack[S]):
         super().__setstate__(state)
         for value in self._params.values():
             value.flags.writeable = False
-        self.__dict__["_weights"] = tuple(self._pack(COMPILED.index(isa), trainable=False))
+        one_way = self._form.directions == 1
+        self.__dict__.update(
+            _weights=tuple(self._pack(COMPILED.index(isa), trainable=False)),
+            _one_way=one_way,
+            _plain=one_way and not self.batch_first,
+        )
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"{name}: a frozen layer cannot change; change the layer and freeze it again")
@@ -83,7 +90,7 @@ class Frozen(Stack[S]):
         TypeError, ValueError, MemoryError
         """
         form = self._form
-        if lengths is None and not form.batch_first and form.directions == 1:
+        if lengths is None and self._plain:
             plain = _fast_path.try_call(self._weights, False, x, state, out, settings.num_threads)
             if plain is not None:
                 return plain
@@ -130,12 +137,12 @@ class Frozen(Stack[S]):
         TypeError, ValueError, MemoryError
             ValueError also for a bidirectional layer: its reverse direction needs the whole sequence.
         """
-        form = self._form
-        if form.directions == 2:
+        if not self._one_way:
             raise ValueError("step: expected one direction, got a bidirectional layer, which needs the whole sequence")
         plain = _fast_path.try_call(self._weights, True, x_t, state, out, settings.num_threads)
         if plain is not None:
             return plain
+        form = self._form
         x, I, H = checks.float_array("x_t", x_t), form.input_size, form.hidden_size
         if x.ndim not in (1, 2) or x.shape[-1] != I:
             expected = (I,) if x.ndim == 1 else ("B", I)

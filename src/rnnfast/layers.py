@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from rnnfast._engine import checks, settings
 from rnnfast._engine.forward import Recorded, forward
-from rnnfast._engine.stack import Stack
+from rnnfast._engine.stack import Elsewhere, Stack
 from rnnfast._engine.tapes import StackTape
 from rnnfast._types import Array, S
 from rnnfast.cells import GRU as GRU_CELL
@@ -167,7 +167,7 @@ class Layer(Stack[S]):
         y = checks.locked(form.outer(y, inputs.unbatched))
         return y, form.outer_state(final, inputs.unbatched), StackTape(form, recorded, inputs, y, self._names)
 
-    _elsewhere: ClassVar = {"step": "got a layer; steps are taken by its frozen form: net.freeze().step"}
+    step = Elsewhere("steps are taken by the layer's frozen form: net.freeze().step")
 
     def freeze(self) -> Frozen[S]:
         """An immutable copy with prepacked weights: the fastest form for inference, and the one that can `step`.
@@ -190,6 +190,7 @@ class SimpleRNN(Layer[Array]):
     )
 
     cell = SIMPLE_RNN_CELL
+    nonlinearity: str
 
     def __init__(
         self,
@@ -240,6 +241,7 @@ class GRU(Layer[Array]):
     )
 
     cell = GRU_CELL
+    reset_after: bool
 
     def __init__(
         self,

@@ -125,9 +125,12 @@ cdef int share_out(Job *j, int threads, int passes, Py_ssize_t *bounds, int *acq
     acquired: what is to be released after."""
     cdef Order *o = &j.order
     cdef Py_ssize_t total = stored_rows(o), done = 0, row = 0
-    cdef double flops = flops_of_call(j, passes)
+    cdef double flops
     cdef int i
-    acquired[0] = team_acquire(plan_threads(j, threads, flops), flops < BRIEF * flops_per_thread)
+    acquired[0] = 1
+    if threads > 1:
+        flops = flops_of_call(j, passes)
+        acquired[0] = team_acquire(plan_threads(j, threads, flops), flops < BRIEF * flops_per_thread)
     threads = split_steps(j, acquired[0])
     bounds[0], bounds[threads] = 0, o.B
     for i in range(1, threads):
