@@ -53,20 +53,9 @@ _PARAMETERS = """
 class Layer(Stack[S]):
     """Not public: what the three layers share."""
 
-    def __init__(
-        self,
-        options: dict[str, Any],
-        input_size: int,
-        hidden_size: int,
-        num_layers: int,
-        bias: bool,
-        batch_first: bool,
-        dropout: float,
-        bidirectional: bool,
-        dtype: Any,
-        rng: Any,
-    ) -> None:
-        self._set_form(options, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype)
+    def __init__(self, options: dict[str, Any], rng: Any, *arguments: Any) -> None:
+        """options: of the cell; arguments: the others of the constructor, in the order of Stack._set_form."""
+        self._set_form(options, *arguments)
         draw = checks.generator("rng", rng)
         bound = 1 / np.sqrt(self.hidden_size)
         params = {name: draw.uniform(-bound, bound, shape).astype(self.dtype) for name, shape in self._shapes.items()}
@@ -207,7 +196,7 @@ class SimpleRNN(Layer[Array]):
         rng: Any = None,
     ) -> None:
         options = {"nonlinearity": nonlinearity}
-        super().__init__(options, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype, rng)
+        super().__init__(options, rng, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype)
 
 
 class LSTM(Layer[tuple[Array, Array]]):
@@ -229,7 +218,7 @@ class LSTM(Layer[tuple[Array, Array]]):
         dtype: Any = np.float32,
         rng: Any = None,
     ) -> None:
-        super().__init__({}, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype, rng)
+        super().__init__({}, rng, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype)
 
 
 class GRU(Layer[Array]):
@@ -258,7 +247,7 @@ class GRU(Layer[Array]):
         rng: Any = None,
     ) -> None:
         options = {"reset_after": reset_after}
-        super().__init__(options, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype, rng)
+        super().__init__(options, rng, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype)
 
 
 LAYERS: dict[str, type[Layer[Any]]] = {layer.cell.name: layer for layer in (SimpleRNN, LSTM, GRU)}
