@@ -5,7 +5,7 @@
 #define RF_DECLARE(isa, test) extern const rf_kernels rf_kernels_##isa##_f32, rf_kernels_##isa##_f64;
 RF_ISAS(RF_DECLARE)
 
-#define RF_ROW(isa, test) {#isa, &rf_kernels_##isa##_f32, &rf_kernels_##isa##_f64},
+#define RF_ROW(isa, test) {.name = #isa, .f32 = &rf_kernels_##isa##_f32, .f64 = &rf_kernels_##isa##_f64},
 static const struct { const char *name; const rf_kernels *f32, *f64; } isas[] = {RF_ISAS(RF_ROW)};
 
 int rf_isa_count(void) { return (int)(sizeof isas / sizeof isas[0]); }

@@ -11,25 +11,25 @@
 #include "probe.h"
 
 /* ---- what the cells' finishes are written with: addresses of element (row, unit) of a step's arrays --------------------- */
-RF_INLINE rf_real *slots_at(const rf_step *s, ptrdiff_t row, ptrdiff_t unit) /* of slot 0; the next is H further */
+RF_INLINE rf_real *rf_slots_at(const rf_step *s, ptrdiff_t row, ptrdiff_t unit) /* of slot 0; the next is H further */
 {
     return (rf_real *)s->slots + row * s->ld_slots + unit;
 }
-RF_INLINE rf_real *h_at(const rf_step *s, ptrdiff_t row, ptrdiff_t unit) { return (rf_real *)s->h + row * s->ld_h + unit; }
-RF_INLINE const rf_real *h_prev_at(const rf_step *s, ptrdiff_t row, ptrdiff_t unit)
+RF_INLINE rf_real *rf_h_at(const rf_step *s, ptrdiff_t row, ptrdiff_t unit) { return (rf_real *)s->h + row * s->ld_h + unit; }
+RF_INLINE const rf_real *rf_h_prev_at(const rf_step *s, ptrdiff_t row, ptrdiff_t unit)
 {
     return (const rf_real *)s->h_prev + row * s->ld_h_prev + unit;
 }
 /* of an array (rows, H) without gaps: c, dc, carry */
-RF_INLINE rf_real *state_at(const rf_step *s, const void *state, ptrdiff_t row, ptrdiff_t unit)
+RF_INLINE rf_real *rf_state_at(const rf_step *s, const void *state, ptrdiff_t row, ptrdiff_t unit)
 {
     return (rf_real *)state + row * s->p.cols + unit;
 }
 
 /* dh_t: what the product with the gates' gradients of t+1 gives, the gradient from outside, and what no product carries. */
-RF_INLINE rf_vec dh_at(const rf_step *s, ptrdiff_t row, ptrdiff_t unit, const v_span n, rf_vec sum)
+RF_INLINE rf_vec rf_dh_at(const rf_step *s, ptrdiff_t row, ptrdiff_t unit, const v_span n, rf_vec sum)
 {
-    if (s->carry_in) sum = v_add(sum, v_get(state_at(s, s->carry, row, unit), n));
+    if (s->carry_in) sum = v_add(sum, v_get(rf_state_at(s, s->carry, row, unit), n));
     return s->dy ? v_add(sum, v_get((const rf_real *)s->dy + row * s->ld_dy + unit, n)) : sum;
 }
 
@@ -51,9 +51,9 @@ RF_INLINE rf_vec dh_at(const rf_step *s, ptrdiff_t row, ptrdiff_t unit, const v_
 #endif
 const rf_kernels RF_TABLE_NAME(RF_ISA, RF_DTYPE) = {
     .itemsize = sizeof(rf_real), .lanes = RF_LANES, .width = 2 * RF_LANES, .mr = RF_MR2,
-    .pack_gates = pack_gates, .pack_rows = pack_rows, .column_sum = column_sum, .gemm = gemm,
-    .tanh = map_tanh, .sigmoid = map_sigmoid,
-    .probe_fma = probe_fma, .probe_load = probe_load,
+    .pack_gates = rf_pack_gates, .pack_rows = rf_pack_rows, .column_sum = rf_column_sum, .gemm = rf_plain_product,
+    .tanh = rf_map_tanh, .sigmoid = rf_map_sigmoid,
+    .probe_fma = rf_probe_fma, .probe_load = rf_probe_load,
     .forward = {RF_CELLS(RF_FORWARD_OF)},
     .backward = {RF_CELLS(RF_BACKWARD_OF)},
 };

@@ -131,7 +131,8 @@ static size_t free_scratch(void)
 
 int rf_scratch_reserve(size_t bytes)
 {
-    if (mine && (mine->open || mine->bytes >= bytes)) return 1;
+    if (mine && mine->open) return -1;
+    if (mine && mine->bytes >= bytes) return 1;
     pthread_once(&scratch_once, make_key);
     (void)free_scratch();
     if (!scratch_ready || !(mine = new_scratch(bytes))) return 0;
@@ -142,9 +143,8 @@ int rf_scratch_reserve(size_t bytes)
 
 void *rf_scratch_open(size_t bytes)
 {
-    scratch *s = NULL;
-    if (mine && mine->open) s = new_scratch(bytes);
-    else if (rf_scratch_reserve(bytes)) s = mine;
+    const int reserved = rf_scratch_reserve(bytes);
+    scratch *s = reserved > 0 ? mine : reserved < 0 ? new_scratch(bytes) : NULL;
     if (!s) return NULL;
     s->open = 1;
     return (char *)s + RF_SCRATCH_HEAD;

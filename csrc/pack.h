@@ -12,8 +12,8 @@ RF_INLINE void v_turn4(rf_real *to, ptrdiff_t step, const rf_real *a, const rf_r
  * gates side by side, or of 2*RF_LANES units when gates == 1: the panels of units first .. last, first a multiple of
  * 2*RF_LANES.
  * Element (panel q, k, vector v, lane): gate v of unit q*RF_LANES + lane, or unit (2q + v)*RF_LANES + lane; 0 past hidden. */
-static void pack_gates(void *out, const void *const *rows, ptrdiff_t first, ptrdiff_t last, ptrdiff_t hidden, ptrdiff_t k_len,
-                       int gates)
+static void rf_pack_gates(void *out, const void *const *rows, ptrdiff_t first, ptrdiff_t last, ptrdiff_t hidden,
+                          ptrdiff_t k_len, int gates)
 {
     const int nv = gates == 1 ? 2 : gates, units = gates == 1 ? 2 : 1;
     rf_real *to = (rf_real *)out + first / units * nv * k_len;
@@ -41,8 +41,8 @@ static void pack_gates(void *out, const void *const *rows, ptrdiff_t first, ptrd
  * first_row .. last_row; the last of them is written exactly, so that others may pack what follows. Rows go in blocks of 16: a
  * panel's piece of each lies in another page, and all rows of a large weight at once would miss the TLB at every piece.
  * Whole vectors are copied where what they spill over the panel's edge is written again by the row after. */
-static void pack_rows(void *out, const void *const *rows, ptrdiff_t first_row, ptrdiff_t last_row, ptrdiff_t k_len,
-                      ptrdiff_t cols, int panel)
+static void rf_pack_rows(void *out, const void *const *rows, ptrdiff_t first_row, ptrdiff_t last_row, ptrdiff_t k_len,
+                         ptrdiff_t cols, int panel)
 {
     enum { ROWS = 16 };
     const int spill = (panel + RF_LANES - 1) / RF_LANES * RF_LANES;
@@ -65,7 +65,7 @@ static void pack_rows(void *out, const void *const *rows, ptrdiff_t first_row, p
 }
 
 /* out[j] += rows[0][j], then rows[1][j], ...: one running sum per column. */
-static void column_sum(void *out, const void *const *rows, ptrdiff_t k_len, ptrdiff_t cols)
+static void rf_column_sum(void *out, const void *const *rows, ptrdiff_t k_len, ptrdiff_t cols)
 {
     rf_real *sum = out;
     for (ptrdiff_t k = 0; k < k_len; ++k) {

@@ -10,7 +10,7 @@ RF_INLINE double first_of(const rf_vec v)
 }
 
 /* repeats x RF_PROBE_VECTORS x RF_LANES multiply-adds on registers; returns a sum of them. */
-static double probe_fma(ptrdiff_t repeats)
+static double rf_probe_fma(ptrdiff_t repeats)
 {
     rf_vec acc[RF_PROBE_VECTORS];
     rf_vec half = v_set1((rf_real)0.5);
@@ -27,7 +27,7 @@ static double probe_fma(ptrdiff_t repeats)
 }
 
 /* Reads data (n), n a multiple of RF_PROBE_VECTORS * RF_LANES, so many times; returns a sum of what it read. */
-static double probe_load(const void *data, ptrdiff_t n, ptrdiff_t repeats)
+static double rf_probe_load(const void *data, ptrdiff_t n, ptrdiff_t repeats)
 {
     rf_vec acc[RF_PROBE_VECTORS];
     RF_UNROLL for (int i = 0; i < RF_PROBE_VECTORS; ++i) acc[i] = v_set1(0);

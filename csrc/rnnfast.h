@@ -59,7 +59,10 @@ typedef struct rf_step {
     void *dc;                               /* backward: (rows, H) in dc_t, out dc_{t-1} */
 } rf_step;
 
-typedef void (*rf_step_fn)(const rf_step *);
+typedef struct rf_step_kernel {
+    void (*run)(const rf_step *);
+    int gates;                 /* vectors of a panel of its product, 1 in backward */
+} rf_step_kernel;
 
 /* ---- what the loops must know of a cell: numbers only -------------------------------------------
  * What the loops take for granted of these numbers stands at rf_cell_problem (cells/cells.c), which checks it. */
@@ -103,8 +106,9 @@ extern const rf_cell rf_cells[];
 extern const int rf_cell_count;
 int rf_find_cell(const char *name);        /* index, or -1 */
 
-/* Writes into text what the loops could not do with these numbers, and returns 1; 0 if they can do all. */
-int rf_cell_problem(const rf_cell *, char *text, size_t room);
+/* Writes into text what the loops could not do with these numbers, or which kernels of the table at this index do not fit
+ * them, and returns 1; 0 if all is well. index -1: the numbers alone. */
+int rf_cell_problem(const rf_cell *, int index, char *text, size_t room);
 
 /* ---- kernels of one (ISA, dtype) ------------------------------------------------------------------ */
 enum { RF_MAX_CELLS = 8 };
@@ -128,8 +132,8 @@ typedef struct rf_kernels {
     void (*sigmoid)(const void *x, void *y, ptrdiff_t n);       /* so that tests can reach it */
     double (*probe_fma)(ptrdiff_t repeats);                     /* for benchmarks (probe.h): 2 mr vectors' multiply-adds */
     double (*probe_load)(const void *data, ptrdiff_t n, ptrdiff_t repeats); /* n elements, a multiple of 2 mr vectors */
-    rf_step_fn forward[RF_MAX_CELLS][RF_MAX_PHASES];
-    rf_step_fn backward[RF_MAX_CELLS][RF_MAX_PHASES];
+    rf_step_kernel forward[RF_MAX_CELLS][RF_MAX_PHASES];
+    rf_step_kernel backward[RF_MAX_CELLS][RF_MAX_PHASES];
 } rf_kernels;
 
 /* panels that `units` units need with `gates` gates side by side, and the bytes of panels k deep */
@@ -155,8 +159,8 @@ void rf_free(void *, size_t bytes);
 size_t rf_trim(void);
 
 /* The scratch of the calling OS thread: one block, kept for the next call, freed with the thread. open returns so many bytes
- * until close, NULL on failure; reserve makes the block large enough for a later open, 0 on failure. A second open before the
- * close (a signal handler's call inside a call) gets a block of its own. */
+ * until close, NULL on failure. A second open before the close (a signal handler's call inside a call) gets a block of its own.
+ * reserve makes the block large enough for a later open: 1; 0 on failure, -1 if the block is open. */
 int rf_scratch_reserve(size_t bytes);
 void *rf_scratch_open(size_t bytes);
 void rf_scratch_close(void *);
@@ -164,9 +168,8 @@ void rf_scratch_close(void *);
 /* ---- words that several threads may touch at once, in no order with anything else --------------------- */
 /* 0 and 1 in turns: returns what was there and leaves the other. */
 static inline int rf_alternate(int *word) { return __atomic_fetch_xor(word, 1, __ATOMIC_RELAXED); }
-/* a flag is 0 until it is set to 1 */
 static inline int rf_flag(const int *flag) { return __atomic_load_n(flag, __ATOMIC_RELAXED); }
-static inline void rf_set_flag(int *flag) { __atomic_store_n(flag, 1, __ATOMIC_RELAXED); }
+static inline void rf_set_flag(int *flag, int value) { __atomic_store_n(flag, value, __ATOMIC_RELAXED); }
 
 /* ---- thread team -------------------------------------------------------------------------------------
  * cpus -> acquire -> run -> release. cpus: how many threads a call of this thread may have, the CPUs in its affinity mask;
@@ -181,9 +184,11 @@ void rf_team_run(rf_task task, void *arg, int threads);
 void rf_team_release(int acquired);
 
 /* Inside a task, called by every thread; also orders memory. agree: the same answer for all, whether any thread's vote was
- * not 0. */
+ * not 0. orphaned: asked by the caller of several threads after code that may fork: this is a child, without the other
+ * threads; barrier and agree return at once, agree with 1, and the task must end. */
 void rf_team_barrier(int threads);
 int rf_team_agree(int threads, int vote);
+int rf_team_orphaned(void);
 
 /* For tests; each returns what was set before. let_rest: whether the team may rest where other pools take its processors.
  * exceed: whether calls may have more threads than the CPUs in the mask. */

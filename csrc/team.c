@@ -60,6 +60,7 @@ static struct {
     int losses;                    /* calls in a row that took longer than alone */
     int rest;                      /* in times of what was lost; 0: the last call went well */
     atomic_int never_rests, exceeds; /* for tests */
+    unsigned generation;           /* forks behind this process; changed where there is one thread */
     pthread_mutex_t lock;          /* of those who sleep inside a call */
     pthread_cond_t wake;
     _Alignas(64) atomic_int owned; /* a caller has the team */
@@ -149,10 +150,17 @@ static void part_from_caller(worker *me)
  * `waited`. Whoever changes a word that is waited for calls woken(). */
 static _Thread_local int64_t waited;
 
+/* The generation in which the call began that this thread works for. In a child that was forked in the middle of it (by a
+ * signal's handler) the others are gone: nobody is waited for, and the call must be given up. */
+static _Thread_local unsigned born;
+
+int rf_team_orphaned(void) { return born != team.generation; }
+
 static void sleep_while(atomic_uint *word, unsigned seen)
 {
     pthread_mutex_lock(&team.lock);
-    atomic_fetch_add(&team.sleepers, 1); /* sequentially consistent, as the change of the word: woken() sees one or we the other */
+    /* sequentially consistent, as the change of the word: woken() sees one, or we the other */
+    atomic_fetch_add(&team.sleepers, 1);
     while (atomic_load(word) == seen) pthread_cond_wait(&team.wake, &team.lock);
     atomic_fetch_sub(&team.sleepers, 1);
     pthread_mutex_unlock(&team.lock);
@@ -211,6 +219,7 @@ static void *worker_main(void *arg)
     for (unsigned seen = 0;; ++seen) {
         wait_for_job(me, seen);
         part_from_caller(me);
+        born = team.generation;
         team.task(team.arg, me->index, team.threads);
         atomic_fetch_sub(&team.running, 1);
         woken();
@@ -256,6 +265,7 @@ static int start_worker(int index)
 /* In a forked child, where no worker lives and any lock may have been held. */
 static void forget_workers(void)
 {
+    ++team.generation;
     team.started = team.followed = team.losses = team.rest = 0;
     team.rests_until = 0;
     atomic_store(&team.owned, 0);
@@ -343,6 +353,8 @@ void rf_team_run(rf_task task, void *arg, int threads)
         return;
     }
     const int64_t began = rf_now_ns();
+    const unsigned outer = born; /* of the call in whose middle a signal's handler made this one */
+    born = team.generation;
     waited = 0;
     team.task = task;
     team.arg = arg;
@@ -353,14 +365,18 @@ void rf_team_run(rf_task task, void *arg, int threads)
     atomic_store(&team.running, (unsigned)threads - 1);
     for (int i = 1; i < threads; ++i) give_job(&team.workers[i]);
     task(arg, 0, threads);
-    for (unsigned left; (left = atomic_load_explicit(&team.running, memory_order_acquire)) > 0;)
-        wait_while(&team.running, left);
-    judge(began, threads);
+    if (!rf_team_orphaned()) {
+        for (unsigned left; (left = atomic_load_explicit(&team.running, memory_order_acquire)) > 0;)
+            wait_while(&team.running, left);
+        judge(began, threads);
+    }
+    born = outer;
 }
 
 int rf_team_agree(int threads, int vote)
 {
     if (threads == 1) return vote;
+    if (rf_team_orphaned()) return 1;
     const unsigned passed = atomic_load_explicit(&team.passed, memory_order_relaxed);
     if (vote) atomic_store_explicit(&team.votes, 1, memory_order_relaxed);
     if (atomic_fetch_add_explicit(&team.arrived, 1, memory_order_acq_rel) + 1 == threads) {
@@ -388,7 +404,7 @@ void rf_team_release(int acquired)
     if (acquired > 1) disown();
 }
 
-/* ---- for tests ------------------------------------------------------------------------------------------------------------ */
+/* ---- for tests ----------------------------------------------------------------------------------------------------------- */
 int rf_team_let_rest(int on) { return !atomic_exchange(&team.never_rests, !on); }
 
 int rf_team_exceed(int on) { return atomic_exchange(&team.exceeds, on); }

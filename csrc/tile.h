@@ -11,7 +11,7 @@
  */
 enum { RF_TILE_VECTORS = 24 }; /* 12 x 2, 8 x 3, 6 x 4 */
 
-typedef struct tile_args {
+typedef struct rf_tile_args {
     const rf_real *a, *w;        /* first element of the tile's first row, of its first panel */
     rf_vec *acc;                /* [(r*pn + q)*nv + v]: where the accumulators go, */
     rf_real *c;                  /* or, if not NULL, the tile's place in C (full panels of nv = 2 alone) */
@@ -20,12 +20,12 @@ typedef struct tile_args {
     int resume;            /* go on from what acc or C holds, not from 0 */
     const rf_real *ahead;        /* fetched into L2, ahead_step further at each k */
     ptrdiff_t ahead_step;
-} tile_args;
+} rf_tile_args;
 
 /* acc[(r*pn + q)*nv + v] (+)= sum_k a[r, k] * panel_q[k, v], v < used: fewer than nv in a last panel whose other vectors are
  * padding. The const ints are literals. */
-RF_INLINE void tile_product(const int mr, const int pn, const int nv, const int used, const int packed_a, const rf_product *p,
-                            const tile_args *t)
+RF_INLINE void rf_tile_product(const int mr, const int pn, const int nv, const int used, const int packed_a,
+                               const rf_product *p, const rf_tile_args *t)
 {
     const ptrdiff_t row = packed_a ? 1 : p->lda, step = packed_a ? RF_MR2 : 1, panel = p->k_panel * nv * RF_LANES;
     const rf_real *a = t->a, *w = t->w, *ahead = t->ahead;
@@ -94,44 +94,44 @@ RF_INLINE void tile_product(const int mr, const int pn, const int nv, const int 
 #define RF_PASTE(a, b) a##b
 #define RF_UPTO(n) RF_PASTE(RF_UPTO_, n)
 
-typedef void (*tile_fn)(const rf_product *, const tile_args *);
-typedef struct tile_shapes {
+typedef void (*rf_tile_fn)(const rf_product *, const rf_tile_args *);
+typedef struct rf_tile_shapes {
     int nv, mr, pn;
-    const tile_fn *rows, *wide;   /* rows[r - 1]: r rows of a panel; wide[n - 1]: one row of n panels; */
-    const tile_fn *half;          /* half[r - 1]: r rows of a panel's first vector; NULL if they are gates */
-} tile_shapes;
+    const rf_tile_fn *rows, *wide;   /* rows[r - 1]: r rows of a panel; wide[n - 1]: one row of n panels; */
+    const rf_tile_fn *half;          /* half[r - 1]: r rows of a panel's first vector; NULL if they are gates */
+} rf_tile_shapes;
 
-#define RF_TILE_FN(NAME, ROWS, PANELS, NV, USED, PACKED_A)                                                       \
-    static void NAME(const rf_product *p, const tile_args *t) { tile_product(ROWS, PANELS, NV, USED, PACKED_A, p, t); }
+#define RF_TILE_FN(NAME, ROWS, PANELS, NV, USED, PACKED_A) \
+    static void NAME(const rf_product *p, const rf_tile_args *t) { rf_tile_product(ROWS, PANELS, NV, USED, PACKED_A, p, t); }
 #define RF_ROW_TILE(R, NAME, NV, PACKED_A) RF_TILE_FN(NAME##_##R##x1, R, 1, NV, NV, PACKED_A)
 #define RF_WIDE_TILE(N, NAME, NV, PACKED_A) RF_TILE_FN(NAME##_wide_##N, 1, N, NV, NV, PACKED_A)
 #define RF_HALF_TILE(R, NAME, PACKED_A) RF_TILE_FN(NAME##_half_##R, R, 1, 2, 1, PACKED_A)
 #define RF_ROW_TILE_NAME(R, NAME) NAME##_##R##x1,
 #define RF_WIDE_TILE_NAME(N, NAME) NAME##_wide_##N,
 #define RF_HALF_TILE_NAME(R, NAME) NAME##_half_##R,
-#define RF_HALVES(NAME, MR, PACKED_A)                                                                            \
-    RF_UPTO(MR)(RF_HALF_TILE, NAME, PACKED_A)                                                                    \
-    static const tile_fn NAME##_half[] = {RF_UPTO(MR)(RF_HALF_TILE_NAME, NAME)};
-#define RF_SHAPES(NAME, MR, PN, NV, PACKED_A, HALF)                                                              \
-    RF_UPTO(MR)(RF_ROW_TILE, NAME, NV, PACKED_A)                                                                 \
-    RF_UPTO(PN)(RF_WIDE_TILE, NAME, NV, PACKED_A)                                                                \
-    static const tile_fn NAME##_rows[] = {RF_UPTO(MR)(RF_ROW_TILE_NAME, NAME)};                                  \
-    static const tile_fn NAME##_wide[] = {RF_UPTO(PN)(RF_WIDE_TILE_NAME, NAME)};                                 \
-    static const tile_shapes NAME = {                                                                            \
+#define RF_HALVES(NAME, MR, PACKED_A)         \
+    RF_UPTO(MR)(RF_HALF_TILE, NAME, PACKED_A) \
+    static const rf_tile_fn NAME##_half[] = {RF_UPTO(MR)(RF_HALF_TILE_NAME, NAME)};
+#define RF_SHAPES(NAME, MR, PN, NV, PACKED_A, HALF)                                 \
+    RF_UPTO(MR)(RF_ROW_TILE, NAME, NV, PACKED_A)                                    \
+    RF_UPTO(PN)(RF_WIDE_TILE, NAME, NV, PACKED_A)                                   \
+    static const rf_tile_fn NAME##_rows[] = {RF_UPTO(MR)(RF_ROW_TILE_NAME, NAME)};  \
+    static const rf_tile_fn NAME##_wide[] = {RF_UPTO(PN)(RF_WIDE_TILE_NAME, NAME)}; \
+    static const rf_tile_shapes NAME = {                                            \
         .nv = NV, .mr = MR, .pn = PN, .rows = NAME##_rows, .wide = NAME##_wide, .half = HALF};
 
-RF_SHAPES(tiles_4, RF_MR4, RF_PN4, 4, 0, NULL)
-RF_SHAPES(tiles_3, RF_MR3, RF_PN3, 3, 0, NULL)
-RF_HALVES(tiles_2, RF_MR2, 0)
-RF_SHAPES(tiles_2, RF_MR2, RF_PN2, 2, 0, tiles_2_half)
+RF_SHAPES(rf_tiles_4, RF_MR4, RF_PN4, 4, 0, NULL)
+RF_SHAPES(rf_tiles_3, RF_MR3, RF_PN3, 3, 0, NULL)
+RF_HALVES(rf_tiles_2, RF_MR2, 0)
+RF_SHAPES(rf_tiles_2, RF_MR2, RF_PN2, 2, 0, rf_tiles_2_half)
 /* two gates, not 2 RF_LANES units */
-static const tile_shapes tiles_2_gates = {
-    .nv = 2, .mr = RF_MR2, .pn = RF_PN2, .rows = tiles_2_rows, .wide = tiles_2_wide, .half = NULL};
-RF_HALVES(tiles_2_packed, RF_MR2, 1)
-RF_SHAPES(tiles_2_packed, RF_MR2, 1, 2, 1, tiles_2_packed_half)
+static const rf_tile_shapes rf_tiles_2_gates = {
+    .nv = 2, .mr = RF_MR2, .pn = RF_PN2, .rows = rf_tiles_2_rows, .wide = rf_tiles_2_wide, .half = NULL};
+RF_HALVES(rf_tiles_2_packed, RF_MR2, 1)
+RF_SHAPES(rf_tiles_2_packed, RF_MR2, 1, 2, 1, rf_tiles_2_packed_half)
 
 /* What happens to a tile's accumulators: rows m .. m+rows, panels q .. q+panels. */
-typedef void (*tile_hook)(const void *args, ptrdiff_t m, int rows, ptrdiff_t q, int panels, rf_vec *acc);
+typedef void (*rf_tile_hook)(const void *args, ptrdiff_t m, int rows, ptrdiff_t q, int panels, rf_vec *acc);
 
 /* Covers all rows and panels of p: [begin fills acc, else 0] -> product -> finish. args goes to the hooks. plain: the plain
  * product that this is, or NULL; its full panels need no hooks.
@@ -140,8 +140,8 @@ typedef void (*tile_hook)(const void *args, ptrdiff_t m, int rows, ptrdiff_t q, 
  * the first tiles of each fetch the next one: 6 to 9 % at H = 1024, B = 64. */
 enum { RF_BLOCK_VECTORS = 384, RF_PANEL_BYTES = 131072, RF_FAR_BYTES = 1 << 20, RF_LINE = 64 };
 
-static void sweep(const rf_product *p, const tile_shapes *shapes, tile_hook begin, tile_hook finish, const void *args,
-                  const rf_gemm *plain)
+static void rf_sweep(const rf_product *p, const rf_tile_shapes *shapes, rf_tile_hook begin, rf_tile_hook finish,
+                     const void *args, const rf_gemm *plain)
 {
     rf_vec acc[RF_BLOCK_VECTORS];
     const int nv = shapes->nv, most = RF_BLOCK_VECTORS / nv / shapes->mr * shapes->mr, line = RF_LINE / (int)sizeof(rf_real);
@@ -169,7 +169,7 @@ static void sweep(const rf_product *p, const tile_shapes *shapes, tile_hook begi
                     const ptrdiff_t at = p->packed_a ? (m0 + r) * p->k + k * shapes->mr : (m0 + r) * p->lda + k;
                     const ptrdiff_t fetched = k * vectors + i * part.k * line;
                     const int fetch = far && left > panels && fetched < p->k * vectors;
-                    tile_args t = {.a = (const rf_real *)p->a + at, .w = w + k * vectors, .acc = acc + r * panels * nv,
+                    rf_tile_args t = {.a = (const rf_real *)p->a + at, .w = w + k * vectors, .acc = acc + r * panels * nv,
                                    .resume = begin || k > 0, .ahead = fetch ? w + next + fetched : w,
                                    .ahead_step = fetch ? line : 0};
                     if (direct) {
@@ -194,22 +194,24 @@ RF_INLINE rf_vec v_get(const rf_real *p, const v_span s) { return s.full ? v_loa
 RF_INLINE void v_put(rf_real *p, rf_vec v, const v_span s) { if (s.full) v_store(p, v); else v_store_n(p, v, s.n); }
 
 /* Defines the hook NAME from NAME_unit(args, row, unit, v_span, pre), which treats RF_LANES units of one row: pre[GATES]. */
-#define RF_HOOK(NAME, ARGS, GATES)                                                                               \
-    static void NAME(const void *args, ptrdiff_t m, int rows, ptrdiff_t q, int panels, rf_vec *acc)                   \
-    {                                                                                                            \
-        const ARGS *s = args;                                                                                    \
-        const int units = (GATES) == 1 ? 2 : 1;                                                                  \
-        for (int r = 0; r < rows; ++r)                                                                           \
-            for (int j = 0; j < panels * units; ++j, acc += (GATES)) {                                           \
-                const ptrdiff_t unit = (q * units + j) * RF_LANES, left = s->p.cols - unit;                         \
-                if (left >= RF_LANES) NAME##_unit(s, m + r, unit, (v_span){.full = 1, .n = RF_LANES}, acc);                           \
-                else if (left > 0) NAME##_unit(s, m + r, unit, (v_span){.full = 0, .n = (int)left}, acc);                       \
-            }                                                                                                    \
+#define RF_HOOK(NAME, ARGS, GATES)                                                                          \
+    static void NAME(const void *args, ptrdiff_t m, int rows, ptrdiff_t q, int panels, rf_vec *acc)         \
+    {                                                                                                       \
+        const ARGS *s = args;                                                                               \
+        const int units = (GATES) == 1 ? 2 : 1;                                                             \
+        for (int r = 0; r < rows; ++r)                                                                      \
+            for (int j = 0; j < panels * units; ++j, acc += (GATES)) {                                      \
+                const ptrdiff_t unit = (q * units + j) * RF_LANES, left = s->p.cols - unit;                 \
+                if (left >= RF_LANES) NAME##_unit(s, m + r, unit, (v_span){.full = 1, .n = RF_LANES}, acc); \
+                else if (left > 0) NAME##_unit(s, m + r, unit, (v_span){.full = 0, .n = (int)left}, acc);   \
+            }                                                                                               \
     }
-#define RF_KERNEL(NAME, GATES)                                                                                   \
-    RF_HOOK(NAME##_finish, rf_step, GATES)                                                                       \
-    static void NAME(const rf_step *s)                                                                           \
-    {                                                                                                            \
-        const tile_shapes *shapes[] = {&tiles_2, &tiles_2_gates, &tiles_3, &tiles_4};                            \
-        sweep(&s->p, shapes[(GATES) - 1], NULL, NAME##_finish, s, NULL);                                         \
+#define RF_KERNEL(NAME, GATES)                                                                       \
+    enum { NAME##_gates = (GATES) };                                                                 \
+    RF_HOOK(NAME##_finish, rf_step, GATES)                                                           \
+    static void NAME(const rf_step *s)                                                               \
+    {                                                                                                \
+        const rf_tile_shapes *shapes[] = {&rf_tiles_2, &rf_tiles_2_gates, &rf_tiles_3, &rf_tiles_4}; \
+        rf_sweep(&s->p, shapes[(GATES) - 1], NULL, NAME##_finish, s, NULL);                          \
     }
+#define RF_ROW_OF_KERNEL(NAME) {.run = NAME, .gates = NAME##_gates}

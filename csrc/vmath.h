@@ -22,8 +22,8 @@
 #define RF_LN2_HIGH 6.93147180369123816490e-01 /* upper 32 bits of ln 2, as in fdlibm's exp */
 #define RF_LN2_LOW 1.90821492927058770002e-10
 #define RF_FIRST 2.09147553258932e-09
-#define RF_POLYNOMIAL(C) \
-    C(2.5105312729622103e-08) C(2.755727347871858e-07) C(2.755725517000089e-06) \
+#define RF_POLYNOMIAL(C)                                                                               \
+    C(2.5105312729622103e-08) C(2.755727347871858e-07) C(2.755725517000089e-06)                        \
     C(2.480158732567746e-05) C(0.0001984126987500228) C(0.0013888888888883711) C(0.008333333333326084) \
     C(0.04166666666666667) C(0.1666666666666667) C(0.5)
 #endif
@@ -68,13 +68,13 @@ RF_INLINE rf_vec v_tanh(rf_vec x)
     return v_copysign(v_div(m, v_sub(v_set1(2), m)), x);
 }
 
-#define RF_MAP(name)                                                       \
-    static void map_##name(const void *x, void *y, ptrdiff_t n)            \
-    {                                                                      \
-        ptrdiff_t i = 0;                                                   \
-        for (; i + RF_LANES <= n; i += RF_LANES)                                 \
-            v_store((rf_real *)y + i, v_##name(v_load((const rf_real *)x + i)));       \
-        if (i < n)                                                         \
+#define RF_MAP(name)                                                                                             \
+    static void rf_map_##name(const void *x, void *y, ptrdiff_t n)                                               \
+    {                                                                                                            \
+        ptrdiff_t i = 0;                                                                                         \
+        for (; i + RF_LANES <= n; i += RF_LANES)                                                                 \
+            v_store((rf_real *)y + i, v_##name(v_load((const rf_real *)x + i)));                                 \
+        if (i < n)                                                                                               \
             v_store_n((rf_real *)y + i, v_##name(v_load_n((const rf_real *)x + i, (int)(n - i))), (int)(n - i)); \
     }
 RF_MAP(tanh)

@@ -58,6 +58,10 @@ def test_mixed_dtypes_name_the_cast(cell):
                 call(cell, changes)
     with pytest.raises(TypeError, match=r"^x: expected dtype float32 like w_ih, got float64; use x\.astype\(np\.float32\)"):
         rnnfast.lstm(np.zeros((2, 1, 1)), np.zeros((4, 1), "f"), np.zeros((4, 1), "f"))
+    with pytest.raises(TypeError, match=r"^x: expected dtype float32 like w_ih"):  # the states are NumPy's default too
+        rnnfast.lstm(np.zeros((2, 1, 1)), *np.zeros((2, 4, 1), "f"), None, None, *np.zeros((2, 1, 1)))
+    with pytest.raises(TypeError, match=r"^state\[1\] \(c\): expected dtype float32 .*; cast it with \.astype\(np\.float32\)"):
+        layer("lstm")(np.zeros((T, B, I), "f"), (None, np.zeros((1, B, H))))
 
 
 def test_other_kinds_of_arrays():

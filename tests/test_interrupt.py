@@ -124,6 +124,67 @@ def test_any_exception_of_a_handler():
         assert isinstance(problem, Enough) and problem.args == ("after", signal.SIGALRM)
 
 
+def test_many_small_layers():
+    """None of them takes long; all together do."""
+    net, x = rnnfast.LSTM(64, 64, 400, rng=0).freeze(), np.zeros((4000, 1, 64), np.float32)  # y: 1 MB, the fast path's most
+    late, problem = interrupt(lambda: net(x[:4000]), after=0.1)
+    assert isinstance(problem, KeyboardInterrupt) and late < 1
+
+
+@pytest.mark.parametrize("taken", [False, True], ids=["free", "taken"])
+def test_the_wakeup_pipe_is_given_back(taken):
+    """Python writes into it when a signal comes. An event loop that has it keeps it, and hears of the signal too."""
+    net, x = make(), np.zeros((T, 1, 64))
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    before = signal.set_wakeup_fd(write if taken else -1)
+    try:
+        late, problem = interrupt(lambda: net(x))
+        assert isinstance(problem, KeyboardInterrupt) and late < 1
+        assert signal.set_wakeup_fd(-1) == (write if taken else -1)
+        if taken:
+            assert os.read(read, 1) == bytes([signal.SIGALRM])
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(read)
+        os.close(write)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize("end", ["return", "raise"])
+def test_a_handler_that_forks(split, end):
+    """The child of a call on several threads has none of the others: it does not wait for them, but says so."""
+    net, x = make(128), np.zeros((20_000, 4, 64) if split == "rows" else (60_000, 1, 64))
+    expected, parent, children, short = net(x)[0], os.getpid(), [], net(x[:200])[0]
+    y, _, tape = net.record(x, checkpoint_every=5000)
+
+    def handler(number, frame):
+        child = os.fork()
+        if child:
+            children.append(child)
+        elif end == "raise":
+            raise KeyboardInterrupt
+
+    for call, result in ((lambda: net(x)[0], expected), (lambda: tape.backward(y).x, None)):
+        before = signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        outcome = 1
+        try:
+            got = call()
+            outcome = 0 if result is None or np.array_equal(got, result) else 1
+        except KeyboardInterrupt:
+            outcome = 0 if end == "raise" and os.getpid() != parent else 1
+        except RuntimeError as problem:
+            told = "got a fork by a signal's handler" in str(problem)
+            outcome = 0 if told and end == "return" and split != "one thread" and os.getpid() != parent else 1
+        finally:
+            if os.getpid() != parent:
+                os._exit(outcome if np.array_equal(net(x[:200])[0], short) else 2)  # with a team of its own
+            signal.signal(signal.SIGALRM, before)
+        assert outcome == 0 and children
+        assert os.waitpid(children.pop(), 0)[1] == 0
+
+
 def test_another_thread_is_left_alone():
     """Python's handlers run in its main thread only: a call of another one goes on, and the main thread hears at once."""
     net = make()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import rnnfast
-from rnnfast._kernels import _core
+from rnnfast._kernels import _call, _core, _testing
 
 VALUES = {"SimpleRNN": 0, "LSTM": 5, "GRU": 4}  # kept for each unit, step and sample, beside y
 
@@ -171,6 +171,24 @@ def test_scratch_is_sized_by_the_work(threads):
     """Not by the threads that are set, nor by what larger batches would need."""
     done = subprocess.run([sys.executable, "-c", SCRATCH, str(threads)], capture_output=True, text=True, timeout=60)
     assert done.stdout == "(2, 1, 1024)\n", done.stderr
+
+
+@pytest.mark.parametrize(("T", "B"), [(2, 1), (50, 8)])
+def test_scratch_of_many_threads(T, B):
+    """As many threads as the work is worth have scratch, however many are set, and however many CPUs there are."""
+    net, exceed = rnnfast.LSTM(1024, 256, rng=0), _testing.exceed_cpus(True)
+    try:
+        sizes = []
+        for threads in (1, 64, 256):
+            *_, tape = net.record(np.zeros((T, B, 1024), np.float32))
+            (layer,) = tape._once.take()
+            sizes.append(_call.prepare(layer.records[0], np.empty((T, B, 1024), np.float32), threads))
+        one = 1.3 * min(T * B, 320) * (1024 + 256) * 4 + 100_000  # what README says of one thread
+        worth = min(4 * T * B * 1024 * (1024 + 256) / 2.5e5, 256)  # the cost model: threads that the work is worth
+        for threads, size in zip((1, 64, 256), sizes, strict=True):
+            assert size <= min(threads, worth) * one, (threads, size)
+    finally:
+        _testing.exceed_cpus(exceed)
 
 
 def test_scratch_is_there_for_all_that_run(small_work_splits):

@@ -1,16 +1,16 @@
 /* cells/rnn.h: SimpleRNN, one cell per nonlinearity f.
  *   h_t = f(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh)
  * Slots: the x-projection (scratch, not saved); backward: the gradient of the pre-activation. f' is computed from h_t. */
-#define RF_RNN_NUMBERS(NAME)                                                          \
-    {                                                                                 \
-        .name = NAME, .gates = 1, .slots = 1, .reads_h = 1, .split_bias = -1,         \
-        .phases = 1,                                                                  \
-        .forward = {{.source = RF_SRC_H, .gate = 0, .gates = 1}},                     \
-        .backward = {{.same_step = 0, .slot = 0, .gate = 0, .gates = 1}},             \
-        .products = 2,                                                                \
-        .product = {                                                                  \
-            {.to = RF_TO_IH, .source = RF_SRC_X, .slot = 0, .gate = 0, .gates = 1},   \
-            {.to = RF_TO_HH, .source = RF_SRC_H, .slot = 0, .gate = 0, .gates = 1}},  \
+#define RF_RNN_NUMBERS(NAME)                                                         \
+    {                                                                                \
+        .name = NAME, .gates = 1, .slots = 1, .reads_h = 1, .split_bias = -1,        \
+        .phases = 1,                                                                 \
+        .forward = {{.source = RF_SRC_H, .gate = 0, .gates = 1}},                    \
+        .backward = {{.same_step = 0, .slot = 0, .gate = 0, .gates = 1}},            \
+        .products = 2,                                                               \
+        .product = {                                                                 \
+            {.to = RF_TO_IH, .source = RF_SRC_X, .slot = 0, .gate = 0, .gates = 1},  \
+            {.to = RF_TO_HH, .source = RF_SRC_H, .slot = 0, .gate = 0, .gates = 1}}, \
     }
 #define RF_NUMBERS_rnn_tanh RF_RNN_NUMBERS("rnn_tanh")
 #define RF_NUMBERS_rnn_relu RF_RNN_NUMBERS("rnn_relu")
@@ -30,12 +30,12 @@ RF_INLINE rf_vec rnn_sigmoid_slope(rf_vec dh, rf_vec h) { return v_mul(dh, v_fnm
 #define RF_RNN(NAME)                                                                                       \
     RF_UNIT(NAME##_forward_0_finish)                                                                       \
     {                                                                                                      \
-        v_put(h_at(s, row, unit), NAME##_value(v_add(v_get(slots_at(s, row, unit), n), sum[0])), n);     \
+        v_put(rf_h_at(s, row, unit), NAME##_value(v_add(v_get(rf_slots_at(s, row, unit), n), sum[0])), n); \
     }                                                                                                      \
     RF_UNIT(NAME##_backward_0_finish)                                                                      \
     {                                                                                                      \
-        const rf_vec h = v_get(h_at(s, row, unit), n), dh = dh_at(s, row, unit, n, sum[0]);                \
-        v_put(slots_at(s, row, unit), NAME##_slope(dh, h), n);                                           \
+        const rf_vec h = v_get(rf_h_at(s, row, unit), n), dh = rf_dh_at(s, row, unit, n, sum[0]);          \
+        v_put(rf_slots_at(s, row, unit), NAME##_slope(dh, h), n);                                          \
     }                                                                                                      \
     RF_KERNEL(NAME##_forward_0, 1)                                                                         \
     RF_KERNEL(NAME##_backward_0, 1)
@@ -43,12 +43,12 @@ RF_RNN(rnn_tanh)
 RF_RNN(rnn_relu)
 RF_RNN(rnn_identity)
 RF_RNN(rnn_sigmoid)
-#define RF_FORWARD_rnn_tanh {rnn_tanh_forward_0}
-#define RF_BACKWARD_rnn_tanh {rnn_tanh_backward_0}
-#define RF_FORWARD_rnn_relu {rnn_relu_forward_0}
-#define RF_BACKWARD_rnn_relu {rnn_relu_backward_0}
-#define RF_FORWARD_rnn_identity {rnn_identity_forward_0}
-#define RF_BACKWARD_rnn_identity {rnn_identity_backward_0}
-#define RF_FORWARD_rnn_sigmoid {rnn_sigmoid_forward_0}
-#define RF_BACKWARD_rnn_sigmoid {rnn_sigmoid_backward_0}
+#define RF_FORWARD_rnn_tanh {RF_ROW_OF_KERNEL(rnn_tanh_forward_0)}
+#define RF_BACKWARD_rnn_tanh {RF_ROW_OF_KERNEL(rnn_tanh_backward_0)}
+#define RF_FORWARD_rnn_relu {RF_ROW_OF_KERNEL(rnn_relu_forward_0)}
+#define RF_BACKWARD_rnn_relu {RF_ROW_OF_KERNEL(rnn_relu_backward_0)}
+#define RF_FORWARD_rnn_identity {RF_ROW_OF_KERNEL(rnn_identity_forward_0)}
+#define RF_BACKWARD_rnn_identity {RF_ROW_OF_KERNEL(rnn_identity_backward_0)}
+#define RF_FORWARD_rnn_sigmoid {RF_ROW_OF_KERNEL(rnn_sigmoid_forward_0)}
+#define RF_BACKWARD_rnn_sigmoid {RF_ROW_OF_KERNEL(rnn_sigmoid_backward_0)}
 #endif

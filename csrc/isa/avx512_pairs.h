@@ -44,9 +44,9 @@ RF_INLINE void v_store_n(rf_real *p, rf_vec v, int n)
 RF_INLINE rf_vec v_set1(rf_real x) { return (rf_vec){RF_OP(set1)(x), RF_OP(set1)(x)}; }
 RF_INLINE rf_vec v_splat(const rf_real *p) { return (rf_vec){RF_SPLAT(p), RF_SPLAT(p)}; }
 
-#define RF_BINARY(name)                                                  \
-    RF_INLINE rf_vec v_##name(rf_vec a, rf_vec b)                        \
-    {                                                                    \
+#define RF_BINARY(name)                                                          \
+    RF_INLINE rf_vec v_##name(rf_vec a, rf_vec b)                                \
+    {                                                                            \
         return (rf_vec){RF_OP(name)(a.low, b.low), RF_OP(name)(a.high, b.high)}; \
     }
 RF_BINARY(add)

@@ -9,11 +9,11 @@
 #endif
 
 #if defined(__x86_64__)
-#define RF_ISAS(ISA)                                                                                     \
-    ISA(scalar, 1)                                                                                       \
-    RF_STAND_INS(ISA)                                                                                    \
-    ISA(avx2, RF_HAS_AVX2)                                                                               \
-    ISA(avx512, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")                  \
+#define RF_ISAS(ISA)                                                                    \
+    ISA(scalar, 1)                                                                      \
+    RF_STAND_INS(ISA)                                                                   \
+    ISA(avx2, RF_HAS_AVX2)                                                              \
+    ISA(avx512, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") \
                     && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
 #elif defined(__aarch64__)
 #define RF_ISAS(ISA) ISA(scalar, 1) ISA(neon, 1)

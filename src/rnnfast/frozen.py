@@ -11,12 +11,21 @@ import numpy as np
 from rnnfast._engine import checks, settings
 from rnnfast._engine.forward import forward
 from rnnfast._engine.settings import COMPILED, PRESENT
-from rnnfast._engine.stack import Stack
+from rnnfast._engine.stack import Stack, version_of
 from rnnfast._engine.states import outward
 from rnnfast._kernels import _fast_path
+from rnnfast._kernels._core import empty
 from rnnfast._kernels._weights import Weights
 from rnnfast._types import Array, S
 from rnnfast.cells import CELLS
+
+
+def locked(value: Array) -> Array:
+    """A copy that is read-only and stays so."""
+    copy = empty(value.shape, value.dtype, lockable=True)
+    copy[...] = value
+    copy.flags.writeable = False
+    return copy
 
 
 class Frozen(Stack[S]):
@@ -26,7 +35,7 @@ class Frozen(Stack[S]):
     isa: str
     _weights: tuple[Weights, ...]
     _one_way: bool  # forward only, so that it can step
-    _plain: bool  # and time first, so that whole sequences may take the fast path
+    _fast: bool  # and time first, so that whole sequences may take the fast path
 
     def __init__(self, layer: Stack[S]) -> None:
         state = layer.__getstate__()
@@ -41,16 +50,17 @@ class Frozen(Stack[S]):
         return {**super().__getstate__(), "more": {}, "cell": self.cell.name, "isa": self.isa}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        version_of(state)
         isa = state["isa"] if state["isa"] in PRESENT else PRESENT[-1]  # pickled on another machine
         self.__dict__.update(cell=CELLS[state["cell"]], isa=isa)
         super().__setstate__(state)
-        for value in self._params.values():
-            value.flags.writeable = False
+        for name, value in self._params.items():
+            self._params[name] = locked(value)
         one_way = self._form.directions == 1
         self.__dict__.update(
             _weights=tuple(self._pack(COMPILED.index(isa), trainable=False)),
             _one_way=one_way,
-            _plain=one_way and not self.batch_first,
+            _fast=one_way and not self.batch_first,
         )
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -78,7 +88,8 @@ class Frozen(Stack[S]):
             As in the layer's call.
         out : (y, state), optional
             Arrays to write into and to return, C-contiguous, of the shapes and dtype of the results; state is (h, c) for
-            LSTM. Its state may be exactly the initial state; no other overlap.
+            LSTM. Its state may be exactly the initial state; no other overlap. If the call is interrupted (by Ctrl-C, say), or
+            fails with a MemoryError, what they hold is not defined: the states of some layers may have gone on.
 
         Returns
         -------
@@ -90,10 +101,10 @@ class Frozen(Stack[S]):
         TypeError, ValueError, MemoryError
         """
         form = self._form
-        if lengths is None and self._plain:
-            plain = _fast_path.try_call(self._weights, False, x, state, out, settings.num_threads)
-            if plain is not None:
-                return plain
+        if lengths is None and self._fast:
+            done = _fast_path.try_call(self._weights, False, x, state, out, settings.num_threads)
+            if done is not None:
+                return done
         inputs = form.check(x, state, lengths)
         if out is None:
             y, final = forward(form, self._weights, inputs)
@@ -124,7 +135,8 @@ class Frozen(Stack[S]):
             h, or (h, c) for LSTM, each (num_layers, B, H), or (num_layers, H) with (I,); None is zeros.
         out : (y_t, state), optional
             Arrays to write into and to return, C-contiguous. If x_t and state are so too, nothing is allocated. Its state
-            may be exactly the state given, so that a stream keeps one state array; no other overlap.
+            may be exactly the state given, so that a stream keeps one state array; no other overlap. If the step fails with a
+            MemoryError, what they hold is not defined.
 
         Returns
         -------
@@ -139,9 +151,9 @@ class Frozen(Stack[S]):
         """
         if not self._one_way:
             raise ValueError("step: expected one direction, got a bidirectional layer, which needs the whole sequence")
-        plain = _fast_path.try_call(self._weights, True, x_t, state, out, settings.num_threads)
-        if plain is not None:
-            return plain
+        done = _fast_path.try_call(self._weights, True, x_t, state, out, settings.num_threads)
+        if done is not None:
+            return done
         form = self._form
         x, I, H = checks.float_array("x_t", x_t), form.input_size, form.hidden_size
         if x.ndim not in (1, 2) or x.shape[-1] != I:

@@ -36,7 +36,7 @@ def _run(
     form.check_size(T, B)
     shape, meaning = form.state_shape(B, unbatched)
     start = {f"{s}0": checks.optional(f"{s}0", value, shape, meaning) for s, value in zip(cell.states, initial, strict=True)}
-    checks.one_dtype({"w_ih": w_ih, "w_hh": w_hh, "x": x, "b_ih": b_ih, "b_hh": b_hh, **start})
+    checks.one_dtype(w_ih, w_hh, {"x": x, "b_ih": b_ih, "b_hh": b_hh, **start})
     order = order_of(checks.lengths(lengths, T, B, unbatched=unbatched), T)
     args = Inputs(x, form.inner_state(B, tuple(start.values())), order, unbatched)
 

@@ -149,10 +149,11 @@ class Layer(Stack[S]):
         inputs = form.check(x, state, lengths)
         drops = form.dropout > 0 and form.num_layers > 1  # a generator of its own is a quarter of a short call
         draw = checks.generator("rng", rng) if drops or rng is not None else None
-        every = None if checkpoint_every is None else checks.positive("checkpoint_every", checkpoint_every)
+        if checkpoint_every is not None:
+            checkpoint_every = checks.positive("checkpoint_every", checkpoint_every)
         weights = self._pack(settings.here.isa, trainable=True)
         recorded: list[Recorded] = []
-        y, final = forward(form, weights, inputs, recorded=recorded, rng=draw, checkpoint_every=every)
+        y, final = forward(form, weights, inputs, recorded=recorded, rng=draw, checkpoint_every=checkpoint_every)
         y = checks.locked(form.outer(y, inputs.unbatched))
         return y, form.outer_state(final, inputs.unbatched), StackTape(form, recorded, inputs, y, self._names)
 

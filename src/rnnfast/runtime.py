@@ -13,7 +13,7 @@ from rnnfast._engine.settings import COMPILED, PRESENT
 from rnnfast._kernels import _core
 from rnnfast.version import __version__
 
-__all__ = ["COMPILED", "PRESENT", "get_num_threads", "set_num_threads", "show_config", "trim", "use_isa"]
+__all__ = ["COMPILED", "PRESENT", "current_isa", "get_num_threads", "set_num_threads", "show_config", "trim", "use_isa"]
 
 
 def set_num_threads(n: int) -> None:
@@ -34,6 +34,11 @@ def set_num_threads(n: int) -> None:
 def get_num_threads() -> int:
     """How many threads a call may use."""
     return settings.num_threads
+
+
+def current_isa() -> int:
+    """Number of the ISA that calls of this thread use: its place in `COMPILED`."""
+    return settings.here.isa
 
 
 @contextmanager

@@ -147,14 +147,14 @@ static void product(ptrdiff_t rows, ptrdiff_t depth, ptrdiff_t cols, rf_start st
 }
 
 /* all panels at once for one row, else in two parts, as two threads would have them */
-static void run(rf_step_fn kernel, rf_step *s, int gates)
+static void run(rf_step_kernel kernel, rf_step *s, int gates)
 {
     const ptrdiff_t panels = rf_panels(k, s->p.cols, gates), half = s->p.rows == 1 ? 0 : panels / 2;
     s->p.descending = s->p.rows % 2;
     for (int i = 0; i < 2; ++i) {
         s->p.panel0 = i ? half : 0;
         s->p.panel1 = i ? panels : half;
-        kernel(s);
+        kernel.run(s);
     }
 }
 

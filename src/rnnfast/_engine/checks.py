@@ -59,18 +59,18 @@ def float_array(name: str, value: Any) -> Array:
 
 def same_dtype(name: str, array: Array, dtype: FloatDType, leader: str) -> None:
     if array.dtype != dtype:
-        raise TypeError(f"{name}: expected dtype {dtype} like {leader}, got {array.dtype}; use {name}.astype(np.{dtype.name})")
+        cast = f"use {name}.astype" if name.isidentifier() else "cast it with .astype"
+        raise TypeError(f"{name}: expected dtype {dtype} like {leader}, got {array.dtype}; {cast}(np.{dtype.name})")
 
 
-def one_dtype(arrays: Mapping[str, Array | None]) -> FloatDType:
-    """The dtype of all arrays; where they differ, the one that most have is expected of the others. The first leads a tie."""
-    given = {name: a for name, a in arrays.items() if a is not None}
+def one_dtype(w_ih: Array, w_hh: Array, others: Mapping[str, Array | None]) -> None:
+    """All arrays of a call have one dtype, that of the weights; where the two weights differ, the one that most arrays have."""
+    given = {"w_ih": w_ih, "w_hh": w_hh, **{name: a for name, a in others.items() if a is not None}}
     dtypes = [a.dtype for a in given.values()]
-    dtype: FloatDType = max(dtypes, key=dtypes.count)  # of those that most have, the first
+    dtype: FloatDType = w_ih.dtype if w_ih.dtype == w_hh.dtype else max(dtypes, key=dtypes.count)
     leader = next(name for name, a in given.items() if a.dtype == dtype)
     for name, array in given.items():
         same_dtype(name, array, dtype, leader)
-    return dtype
 
 
 def exact(
@@ -98,11 +98,11 @@ def gradient_of_y(dy: Any, shape: tuple[int, ...], dtype: FloatDType) -> Array |
 
 def rows_contiguous(array: Array) -> Array:
     """Itself if its last axis is contiguous and its strides are whole elements, as the kernels need; else a copy."""
-    flags, size = array.flags, array.itemsize
+    flags, itemsize = array.flags, array.itemsize
     if flags.c_contiguous and flags.aligned:
         return array
-    dense = array.strides[-1] == size or array.shape[-1] == 1
-    fits = flags.aligned and dense and all(step % size == 0 for step in array.strides)
+    dense = array.strides[-1] == itemsize or array.shape[-1] == 1
+    fits = flags.aligned and dense and all(step % itemsize == 0 for step in array.strides)
     return array if fits or array.size == 0 else array.copy(order="C")
 
 

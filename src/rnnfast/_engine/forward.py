@@ -47,7 +47,7 @@ def forward(
     x, order = inputs.x, inputs.order
     T, B, _ = x.shape
     H, D, recording = form.hidden_size, form.directions, recorded is not None
-    every = min(checkpoint_every or 0, max(1, T))
+    checkpoint_every = min(checkpoint_every or 0, max(1, T))
     dropped = None
     if final is None:
         final = tuple([np.empty((form.places, B, H), form.dtype) for _ in inputs.initial])
@@ -68,7 +68,7 @@ def forward(
             part = out if D == 1 else out[..., direction * H : (direction + 1) * H]
             way = reverse or direction == 1
             record = _call.forward(
-                weights[place], read, part, h0, c0, h_n, c_n, way, order, recording, every, settings.num_threads
+                weights[place], read, part, h0, c0, h_n, c_n, way, order, recording, checkpoint_every, settings.num_threads
             )
             if record is not None:
                 records.append(record)

@@ -35,7 +35,8 @@ def cpus_of_quota(own: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys
     """
     least: float | None = None
     try:
-        path = next(line[3:] for line in own.read_text().splitlines() if line.startswith("0::"))
+        text = own.read_text("utf-8", "surrogateescape")  # a group may have any name
+        path = next(line[3:] for line in text.splitlines() if line.startswith("0::"))
     except (OSError, StopIteration):
         return None
     group = root / path.strip("/")

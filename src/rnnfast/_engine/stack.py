@@ -150,11 +150,15 @@ class Stack(Generic[S]):
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        if state.get("version") != STATE_VERSION:
-            came = state.get("version")
-            raise ValueError(f"pickle: expected version {STATE_VERSION}, got {came}; load it with the rnnfast that wrote it")
+        version_of(state)
         self._set_form(state["options"], **state["arguments"])
         params = checks.named_parameters(state["params"], self._shapes, self.dtype)
-        # arrays from out-of-band buffers may be read-only or lie at odd addresses
-        params = {name: np.require(value, requirements=["C", "A", "W"]) for name, value in params.items()}
-        self.__dict__.update(state["more"], rng=state["rng"], _params=params)
+        # copies: arrays from out-of-band buffers may be read-only, lie at odd addresses, and belong to somebody
+        self.__dict__.update(state["more"], rng=state["rng"], _params={name: value.copy() for name, value in params.items()})
+
+
+def version_of(state: Mapping[str, Any]) -> int:
+    """The version of what pickling wrote; another than this one's is an error."""
+    if (came := state.get("version")) != STATE_VERSION:
+        raise ValueError(f"pickle: expected version {STATE_VERSION}, got {came}; load it with the rnnfast that wrote it")
+    return STATE_VERSION

@@ -76,7 +76,7 @@ cdef void backward_rows(Job *j, Py_ssize_t s, int p, Py_ssize_t first, Py_ssize_
         a.p.a = j.next_window_slots + (first * S + phase.slot) * nbytes
     else:
         a.p.a = slot_at(j, s + 1, first, phase.slot)
-    j.kernels.backward[j.index][p](&a)
+    j.kernels.backward[j.index][p].run(&a)
 
 
 cdef void backward_step(Job *j, Py_ssize_t s, bint at_edge, int thread, int threads) noexcept nogil:
@@ -184,7 +184,7 @@ cdef void weight_gradients(Job *j, int p, int count, Py_ssize_t s0, Py_ssize_t s
                     g.p.a, g.p.w, g.p.rows, g.p.cols = pack_right[c], pack_left, 1, min(rows, end[c] - m)
                 else:
                     g.p.a, g.p.w, g.p.rows, g.p.cols = pack_left, pack_right[c], min(rows, end[c] - m), N[c]
-                g.p.panel1 = panels(k, g.p.cols, 1)
+                g.p.panel1 = panel_count(k, g.p.cols, 1)
                 g.c, g.ldc = j.d_weight[w[c].to] + (w.gate * j.hidden + m) * N[c] * j.itemsize, N[c]
                 k.gemm(&g)
             for i in range(n):
@@ -199,7 +199,7 @@ cdef void input_gradient(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int t
     """dx = slots W_ih for the stored rows of steps s0 .. s1; each thread its share, in pieces of a time."""
     cdef Order *o = &j.order
     cdef Py_ssize_t first, last, n, q, hint = s0, nbytes = j.inputs * j.itemsize
-    cdef Py_ssize_t most = max(CHUNK_ROWS, rows_of_work(j, j.inputs))
+    cdef Py_ssize_t most = rows_of_work(j, j.inputs)
     cdef bint direct = in_line(&j.dx, o)
     cdef char *rows = j.x_rows + thread * ROWS_AT_ONCE * nbytes
     cdef rf_gemm g
@@ -210,7 +210,7 @@ cdef void input_gradient(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int t
     g.p.lda = j.cell.slots * j.hidden
     g.start = RF_START_ZERO
     while first < last and not interrupted(j, thread):
-        n = min(last - first, most if direct else ROWS_AT_ONCE)
+        n = min(last - first, most if direct else min(most, ROWS_AT_ONCE))
         g.p.rows = n
         g.p.a = j.slots + (first - j.slots_row) * g.p.lda * j.itemsize
         if direct:
@@ -234,7 +234,7 @@ cdef void state_gradients(Job *j, int thread) noexcept nogil:
     if g.p.rows > 0:
         g.p.cols, g.p.k, g.p.k_panel = j.hidden, phase.gates * j.hidden, phase.gates * j.hidden
         g.p.descending, g.p.packed_a = 0, 0
-        g.p.panel0, g.p.panel1 = 0, panels(j.kernels, j.hidden, 1)
+        g.p.panel0, g.p.panel1 = 0, panel_count(j.kernels, j.hidden, 1)
         g.p.a, g.p.lda, g.p.w = slot_at(j, 0, first, phase.slot), j.cell.slots * j.hidden, j.back_hh[0]
         g.c, g.ldc = j.carry + first * nbytes, j.hidden
         g.start = RF_START_C if j.cell.has_carry else RF_START_ZERO
@@ -282,9 +282,9 @@ cdef bint backward_window(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int 
         backward_step(j, s, s + 1 == s1, thread, threads)
         if s > s0 and (s - s0) % j.chunk == 0:
             stop = interrupted(j, thread)
-            if agree(threads, stop) if j.by_units else stop:
+            if team_agree(threads, stop) if j.by_units else stop:
                 break
-    return agree(threads, interrupted(j, thread))
+    return team_agree(threads, interrupted(j, thread))
 
 
 cdef void backward_task(void *arg, int thread, int threads) noexcept nogil:
@@ -292,7 +292,7 @@ cdef void backward_task(void *arg, int thread, int threads) noexcept nogil:
     cdef Order *o = &j.order
     cdef Py_ssize_t s0, s1 = o.S, end, last, nbytes = j.cell.slots * j.hidden * j.itemsize
     cdef int p
-    enter(&j, arg)
+    enter(&j, threads)
     begin_rows(&j, thread)
     begin_gradients(&j, thread)
     if j.dx.data != NULL:
@@ -317,8 +317,8 @@ cdef void backward_task(void *arg, int thread, int threads) noexcept nogil:
             if last > j.row_bounds[thread]:
                 memcpy(j.next_window_slots + j.row_bounds[thread] * nbytes, slot_at(&j, s0, j.row_bounds[thread], 0),
                        (last - j.row_bounds[thread]) * nbytes)
-            barrier(threads)
+            team_barrier(threads)
         s1 = s0
-    if not rf_flag(j.shared_stopped):
+    if not rf_flag(&j.ear.stopped):
         state_gradients(&j, thread)
     fp_leave(j.fp)

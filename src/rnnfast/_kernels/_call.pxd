@@ -15,10 +15,12 @@ cdef class Record:
     cdef Buffer cells
     cdef Buffer checkpoints
     cdef int threads            # backward may use, as prepared
+    cdef Buffer scratch         # of backward, where the thread's own is in use: in a signal's handler inside another call
 
 
 cdef char *address(array) noexcept
 cdef void set_weights(Job *j, Weights w) noexcept
 cdef void set_order(Job *j, Py_ssize_t T, Py_ssize_t B, bint reverse, RowOrder order) noexcept
+cdef bint is_long(const Job *j, int passes) noexcept nogil
 cdef size_t place_forward(Job *j, char *base) noexcept nogil
 cdef void run_placed(Job *j, int threads) noexcept nogil

@@ -1,7 +1,7 @@
 # cython: language_level=3, freethreading_compatible=True, boundscheck=False, wraparound=False, cdivision=True
 """One call of one layer in one direction: arrays to addresses, threads and scratch found, the loops run without the GIL.
 
-The callers (_engine/direction.py, _fast_path.pyx) pass arrays that were checked: dtype, shape, contiguous last axis. x, y, dy
+The callers (_engine/forward.py, _engine/tapes.py) pass arrays that were checked: dtype, shape, contiguous last axis. x, y, dy
 and dx are (T, B, n) with any strides of T and B; all others are C-contiguous. Nothing here is seen by users.
 """
 cimport cython
@@ -26,6 +26,7 @@ cdef enum:
     RAGGED_ENOUGH = 16
     RAGGED_PHASES = 25      # times flops_per_phase
     BRIEF = 64              # times flops_per_thread
+    LONG_ROWS = 200000      # so many rows take some 0.1 us each, however few units they have
 
 
 @cython.final
@@ -112,6 +113,11 @@ cdef double flops_of_call(const Job *j, int passes) noexcept nogil:
     return 2.0 * passes * stored_rows(&j.order) * j.cell.gates * j.hidden * (j.inputs + j.hidden)
 
 
+cdef bint is_long(const Job *j, int passes) noexcept nogil:
+    """Whether a call may take so long that somebody wants to interrupt it: 0.02 s or more."""
+    return flops_of_call(j, passes) > CHUNK_FLOPS * <double>j.kernels.lanes or stored_rows(&j.order) > LONG_ROWS
+
+
 cdef int plan_threads(Job *j, int threads, double flops) noexcept nogil:
     """How many of so many threads the work is worth; never more than there are CPUs."""
     threads = <int>min(<double>threads, max(flops / flops_per_thread, 1.0))
@@ -149,10 +155,10 @@ cdef int share_out(Job *j, int threads, int passes, Py_ssize_t *bounds, int *acq
 cdef void place_states(Job *j, Pieces *p, bint turns) noexcept nogil:
     cdef size_t nbytes = j.order.B * j.hidden * j.itemsize
     if turns:
-        j.h_rows[0], j.h_rows[1] = take(p, nbytes), take(p, nbytes)
+        j.h_rows[0], j.h_rows[1] = take_piece(p, nbytes), take_piece(p, nbytes)
     if j.order.ragged:
-        j.h0_rows = take(p, nbytes)
-        j.c0_rows = take(p, nbytes if j.cell.has_c else 0)
+        j.h0_rows = take_piece(p, nbytes)
+        j.c0_rows = take_piece(p, nbytes if j.cell.has_c else 0)
 
 
 cdef size_t place_forward(Job *j, char *base) noexcept nogil:
@@ -162,10 +168,10 @@ cdef size_t place_forward(Job *j, char *base) noexcept nogil:
     p.base, p.used = base, 0
     place_states(j, &p, not j.h_in_y)
     if not j.save:
-        j.slots = take(&p, rows * j.cell.slots * j.hidden * j.itemsize)
-        j.c_rows = take(&p, j.order.B * j.hidden * j.itemsize if j.cell.has_c else 0)
+        j.slots = take_piece(&p, rows * j.cell.slots * j.hidden * j.itemsize)
+        j.c_rows = take_piece(&p, j.order.B * j.hidden * j.itemsize if j.cell.has_c else 0)
     if not in_line(&j.x, &j.order):
-        j.x_rows = take(&p, rows * j.inputs * j.itemsize)
+        j.x_rows = take_piece(&p, rows * j.inputs * j.itemsize)
     return p.used
 
 
@@ -175,21 +181,21 @@ cdef size_t place_backward(Job *j, char *base, int threads) noexcept nogil:
     cdef Py_ssize_t nbytes = j.order.B * j.hidden * j.itemsize, total = stored_rows(&j.order), columns, gathered = 0
     p.base, p.used = base, 0
     place_states(j, &p, j.checkpoint_every != 0)
-    j.carry = take(&p, nbytes)
-    j.dc = take(&p, nbytes if j.cell.has_c else 0)
+    j.carry = take_piece(&p, nbytes)
+    j.dc = take_piece(&p, nbytes if j.cell.has_c else 0)
     if j.order.ragged:
-        j.dy_rows, j.hp_rows = take(&p, nbytes), take(&p, nbytes)
+        j.dy_rows, j.hp_rows = take_piece(&p, nbytes), take_piece(&p, nbytes)
     if j.checkpoint_every:
-        j.next_window_slots = take(&p, nbytes * j.cell.slots)
+        j.next_window_slots = take_piece(&p, nbytes * j.cell.slots)
     if j.checkpoint_every and j.cell.saves_slots and not in_line(&j.x, &j.order):  # x, to compute the gates again
         gathered = min(j.chunk, j.order.S) * j.order.B
     if j.dx.data != NULL and not in_line(&j.dx, &j.order):  # dx, before it is scattered
         gathered = max(gathered, threads * ROWS_AT_ONCE)
-    j.x_rows = take(&p, gathered * j.inputs * j.itemsize)
+    j.x_rows = take_piece(&p, gathered * j.inputs * j.itemsize)
     columns = j.inputs + j.hidden + 2 * j.kernels.width + M_BLOCKS * j.kernels.mr
     j.pack_rows = min(GRADIENT_ROWS, total)
     j.pack_bytes = (columns * j.pack_rows * j.itemsize + 63) & ~<size_t>63
-    j.pack = take(&p, threads * j.pack_bytes)
+    j.pack = take_piece(&p, threads * j.pack_bytes)
     return p.used
 
 
@@ -197,7 +203,6 @@ cdef size_t place_backward(Job *j, char *base, int threads) noexcept nogil:
 cdef void run_placed(Job *j, int threads) noexcept nogil:
     cdef Py_ssize_t bounds[RF_MAX_THREADS + 1]
     cdef int acquired
-    j.listens = in_main_thread()
     threads = share_out(j, threads, 1, bounds, &acquired)
     team_run(forward_task, j, threads)
     team_release(acquired)
@@ -223,6 +228,7 @@ def forward(Weights w, x, y, h0, c0, h_n, c_n, bint reverse, RowOrder order, bin
     """
     cdef Record kept = Record()
     cdef Job *j = &kept.job
+    cdef Ear ear
     cdef Py_ssize_t T = cnp.PyArray_DIM(<cnp.ndarray>x, 0), B = cnp.PyArray_DIM(<cnp.ndarray>x, 1), rows
     cdef bint done
     if cnp.PyArray_DIM(<cnp.ndarray>x, 2) != w.input_size or cnp.PyArray_DIM(<cnp.ndarray>y, 2) != w.hidden_size:
@@ -247,12 +253,14 @@ def forward(Weights w, x, y, h0, c0, h_n, c_n, bint reverse, RowOrder order, bin
         elif checkpoint_every and w.cell.has_c:
             kept.checkpoints = Buffer((j.order.S + checkpoint_every - 1) // checkpoint_every * B * j.hidden * j.itemsize)
             j.c_checkpoints = kept.checkpoints.data
+    open_ear(&ear, is_long(j, 1))
+    j.ear = &ear
     with nogil:
         done = run_forward(j, threads)
+    j.ear = NULL
+    close_ear(&ear)
     if not done:
         raise MemoryError("rnnfast: no memory for the scratch of a forward call")
-    if j.stopped:
-        raise_pending()
     return kept if record else None
 
 
@@ -264,6 +272,7 @@ def prepare(Record kept, dx, int threads):
     cdef Buffer slots, cells = None
     cdef Py_ssize_t rows
     cdef size_t nbytes
+    cdef int reserved
     if kept.slots is None:  # nothing was saved, or only checkpoints
         rows = widest_window(&j.order, j.checkpoint_every) if j.checkpoint_every else stored_rows(&j.order)
         slots = Buffer(rows * j.cell.slots * j.hidden * j.itemsize)
@@ -273,7 +282,10 @@ def prepare(Record kept, dx, int threads):
     set_view(&j.dx, dx)
     threads = plan_threads(j, threads, flops_of_call(j, 2))
     nbytes = place_backward(j, NULL, threads)
-    if not scratch_reserve(nbytes):
+    reserved = scratch_reserve(nbytes)
+    if reserved < 0:
+        kept.scratch = Buffer(nbytes)
+    elif not reserved:
         raise MemoryError("rnnfast: no memory for the scratch of a backward call")
     kept.threads = threads
     return nbytes
@@ -290,25 +302,30 @@ def backward(Record kept, dy, dh_n, dc_n, dx, dh0, dc0, d_w_ih, d_w_hh, d_b_ih, 
     cdef Py_ssize_t bounds[RF_MAX_THREADS + 1]
     cdef char *base
     cdef int threads, acquired
+    cdef Ear ear
     set_view(&j.dy, dy)
     set_view(&j.dx, dx)
-    base = scratch_open(place_backward(j, NULL, kept.threads))
-    if base == NULL:  # in a signal's handler inside another call; else it was there in prepare
+    open_ear(&ear, is_long(j, 2))
+    base = kept.scratch.data if kept.scratch is not None else scratch_open(place_backward(j, NULL, kept.threads))
+    if base == NULL:  # it was there in prepare
+        close_ear(&ear)
         raise MemoryError("rnnfast: no memory for the scratch of a backward call")
     j.slots, j.slots_row = kept.slots.data, 0
     j.cells = kept.cells.data if kept.cells is not None else NULL
-    j.save, j.h_in_y, j.recomputing, j.listens = True, False, True, in_main_thread()
+    j.save, j.h_in_y, j.recomputing = True, False, True
     j.dh_n, j.dc_n, j.dh0, j.dc0 = address(dh_n), address(dc_n), address(dh0), address(dc0)
     j.d_weight[0], j.d_weight[1] = address(d_w_ih), address(d_w_hh)
     j.d_bias[0], j.d_bias[1] = address(d_b_ih), address(d_b_hh)
     if stored_rows(&j.order) == 0:  # no product will write them
         memset(j.d_weight[0], 0, cnp.PyArray_NBYTES(<cnp.ndarray>d_w_ih))
         memset(j.d_weight[1], 0, cnp.PyArray_NBYTES(<cnp.ndarray>d_w_hh))
+    j.ear = &ear
     with nogil:
         threads = share_out(j, kept.threads, 2, bounds, &acquired)
         place_backward(j, base, threads)
         team_run(backward_task, j, threads)
         team_release(acquired)
-        scratch_close(base)
-    if j.stopped:
-        raise_pending()
+        if kept.scratch is None:
+            scratch_close(base)
+    kept.scratch = None
+    close_ear(&ear)

@@ -43,7 +43,9 @@ cdef extern from "rnnfast.h" nogil:
         int carry_in
         void *dc
 
-    ctypedef void (*rf_step_fn)(const rf_step *) noexcept nogil
+    ctypedef struct rf_step_kernel:
+        void (*run)(const rf_step *) noexcept nogil
+        int gates
 
     enum:
         RF_SRC_X, RF_SRC_H, RF_TO_IH, RF_TO_HH, RF_MAX_PHASES, RF_MAX_PRODUCTS, RF_MAX_CELLS, RF_MAX_THREADS
@@ -68,7 +70,7 @@ cdef extern from "rnnfast.h" nogil:
     const rf_cell rf_cells[]
     const int rf_cell_count
     int rf_find_cell(const char *name)
-    int rf_cell_problem(const rf_cell *, char *text, size_t room)
+    int rf_cell_problem(const rf_cell *, int index, char *text, size_t room)
 
     ctypedef struct rf_kernels:
         int itemsize, lanes, width, mr
@@ -82,8 +84,8 @@ cdef extern from "rnnfast.h" nogil:
         void (*sigmoid)(const void *x, void *y, ptrdiff_t n) noexcept nogil
         double (*probe_fma)(ptrdiff_t repeats) noexcept nogil
         double (*probe_load)(const void *data, ptrdiff_t n, ptrdiff_t repeats) noexcept nogil
-        rf_step_fn forward[RF_MAX_CELLS][RF_MAX_PHASES]
-        rf_step_fn backward[RF_MAX_CELLS][RF_MAX_PHASES]
+        rf_step_kernel forward[RF_MAX_CELLS][RF_MAX_PHASES]
+        rf_step_kernel backward[RF_MAX_CELLS][RF_MAX_PHASES]
 
     ptrdiff_t rf_panels(const rf_kernels *, ptrdiff_t units, int gates)
     size_t rf_panel_bytes(const rf_kernels *, ptrdiff_t units, ptrdiff_t k, int gates)
@@ -102,7 +104,7 @@ cdef extern from "rnnfast.h" nogil:
     void rf_scratch_close(void *)
     int rf_alternate(int *value)
     int rf_flag(const int *flag)
-    void rf_set_flag(int *flag)
+    void rf_set_flag(int *flag, int value)
     ctypedef void (*rf_task)(void *arg, int thread, int threads) noexcept nogil
     int rf_team_cpus()
     int rf_team_acquire(int want, int brief)
@@ -110,6 +112,7 @@ cdef extern from "rnnfast.h" nogil:
     void rf_team_release(int acquired)
     void rf_team_barrier(int threads)
     int rf_team_agree(int threads, int vote)
+    int rf_team_orphaned()
     int rf_team_let_rest(int on)
     int rf_team_exceed(int on)
     int64_t rf_now_ns()
@@ -118,28 +121,38 @@ cdef extern from "rnnfast.h" nogil:
 # What other modules call of csrc, which is linked into _core alone: rf_NAME there is NAME here.
 cdef const rf_kernels *isa_kernels(int isa, int itemsize) noexcept nogil
 cdef const rf_cell *find_cell(str name, int *index) except NULL
-cdef bint cell_problem(const rf_cell *cell, char *text, size_t room) noexcept nogil
-cdef ptrdiff_t panels(const rf_kernels *kernels, ptrdiff_t units, int gates) noexcept nogil
+cdef bint cell_problem(const rf_cell *cell, int index, char *text, size_t room) noexcept nogil
+cdef ptrdiff_t panel_count(const rf_kernels *kernels, ptrdiff_t units, int gates) noexcept nogil
 cdef size_t panel_bytes(const rf_kernels *kernels, ptrdiff_t units, ptrdiff_t k, int gates) noexcept nogil
 cdef uint64_t fp_enter() noexcept nogil
 cdef void fp_leave(uint64_t saved) noexcept nogil
-cdef bint scratch_reserve(size_t bytes) noexcept nogil
+cdef int scratch_reserve(size_t bytes) noexcept nogil
 cdef char *scratch_open(size_t bytes) noexcept nogil
 cdef void scratch_close(char *) noexcept nogil
 cdef int team_cpus() noexcept nogil
 cdef int team_acquire(int want, bint brief) noexcept nogil
 cdef void team_run(rf_task task, void *arg, int threads) noexcept nogil
 cdef void team_release(int acquired) noexcept nogil
-cdef void barrier(int threads) noexcept nogil
-cdef bint agree(int threads, bint vote) noexcept nogil
+cdef void team_barrier(int threads) noexcept nogil
+cdef bint team_agree(int threads, bint vote) noexcept nogil
+cdef bint team_orphaned() noexcept nogil
 cdef bint team_let_rest(bint on) noexcept nogil
 cdef bint team_exceed(bint on) noexcept nogil
 cdef int64_t now_ns() noexcept nogil
 
-# Signals: see _core.pyx
-cdef bint in_main_thread() noexcept nogil
-cdef bint run_signal_handlers() noexcept nogil
-cdef int raise_pending() except -1
+# Signals in a long call: see _core.pyx
+cdef struct Ear:
+    bint listens                # to signals, as their handlers run in this thread
+    int pipe                    # from which a byte can be read when one has come, or -1
+    int before                  # whose turn that was before
+    int stopped                 # a flag: 0, STOPPED by an exception of a handler, ORPHANED in a forked child
+    int64_t look_at             # the clock when to look next
+cdef enum:
+    STOPPED = 1
+    ORPHANED = 2
+cdef int open_ear(Ear *ear, bint long_call) except -1
+cdef int close_ear(Ear *ear) except -1
+cdef void look_for_signals(Ear *ear) noexcept nogil
 
 
 cdef class Buffer:
@@ -153,7 +166,7 @@ cdef struct Pieces:
     char *base
     size_t used
 
-cdef inline char *take(Pieces *p, size_t nbytes) noexcept nogil:
+cdef inline char *take_piece(Pieces *p, size_t nbytes) noexcept nogil:
     """The next piece."""
     cdef char *piece = p.base + p.used if p.base != NULL else NULL
     p.used += (nbytes + 63) & ~<size_t>63

@@ -1,6 +1,7 @@
 # cython: language_level=3, freethreading_compatible=True, boundscheck=False, wraparound=False, cdivision=True
 """csrc for the other modules: ISAs, cells' numbers, memory, the thread team; and Python's signals inside a long call."""
 import os
+import signal
 import threading
 
 cimport cython
@@ -14,10 +15,10 @@ cnp.import_array()
 cdef const rf_kernels *isa_kernels(int isa, int itemsize) noexcept nogil:
     return rf_isa_kernels(isa, itemsize)
 
-cdef bint cell_problem(const rf_cell *cell, char *text, size_t room) noexcept nogil:
-    return rf_cell_problem(cell, text, room)
+cdef bint cell_problem(const rf_cell *cell, int index, char *text, size_t room) noexcept nogil:
+    return rf_cell_problem(cell, index, text, room)
 
-cdef ptrdiff_t panels(const rf_kernels *kernels, ptrdiff_t units, int gates) noexcept nogil:
+cdef ptrdiff_t panel_count(const rf_kernels *kernels, ptrdiff_t units, int gates) noexcept nogil:
     return rf_panels(kernels, units, gates)
 
 cdef size_t panel_bytes(const rf_kernels *kernels, ptrdiff_t units, ptrdiff_t k, int gates) noexcept nogil:
@@ -29,7 +30,7 @@ cdef uint64_t fp_enter() noexcept nogil:
 cdef void fp_leave(uint64_t saved) noexcept nogil:
     rf_fp_leave(saved)
 
-cdef bint scratch_reserve(size_t bytes) noexcept nogil:
+cdef int scratch_reserve(size_t bytes) noexcept nogil:
     return rf_scratch_reserve(bytes)
 
 cdef char *scratch_open(size_t bytes) noexcept nogil:
@@ -50,11 +51,14 @@ cdef void team_run(rf_task task, void *arg, int threads) noexcept nogil:
 cdef void team_release(int acquired) noexcept nogil:
     rf_team_release(acquired)
 
-cdef void barrier(int threads) noexcept nogil:
+cdef void team_barrier(int threads) noexcept nogil:
     rf_team_barrier(threads)
 
-cdef bint agree(int threads, bint vote) noexcept nogil:
+cdef bint team_agree(int threads, bint vote) noexcept nogil:
     return rf_team_agree(threads, vote)
+
+cdef bint team_orphaned() noexcept nogil:
+    return rf_team_orphaned()
 
 cdef bint team_let_rest(bint on) noexcept nogil:
     return rf_team_let_rest(on)
@@ -69,22 +73,48 @@ cdef int64_t now_ns() noexcept nogil:
 MAX_THREADS = RF_MAX_THREADS
 
 
-# ---- signals ---------------------------------------------------------------------------------------------------------------
-# Python runs the handlers of signals (of Ctrl-C too) in its main thread, between bytecodes: a call that takes seconds has to
-# let it do so on its way (`interrupted` in _job.pxd).
+# ---- signals in a long call --------------------------------------------------------------------------------------------
+# Python runs the handlers of signals (of Ctrl-C too) in its main thread, between bytecodes. A call that takes seconds has to let
+# it do so on its way; but to take the GIL for that 20 times a second could cost more than the call, beside a thread that keeps
+# it for long. So a long call of the main thread has Python write a byte into a pipe when a signal comes (signal.set_wakeup_fd),
+# and takes the GIL when it reads one. If somebody else uses that, an event loop say, it takes the GIL now and then, more rarely
+# the longer that took. `interrupted` in _job.pxd is how the loops ask.
+cdef enum:
+    LOOK_EVERY_NS = 20000000
+    GIL_EVERY_NS = 50000000
+    GIL_PART = 20               # at most this part of the time is spent on taking the GIL
+
 cdef extern from "pythread.h" nogil:
     unsigned long PyThread_get_thread_ident()
 
 cdef extern from "Python.h":
-    int PyErr_CheckSignals()
+    int PyErr_CheckSignals() except -1
+
+cdef extern from *:
+    """
+    #if defined(_WIN32)
+    static int rf_read_byte(int file) { (void)file; return 0; }
+    #else
+    #include <unistd.h>
+    static int rf_read_byte(int file) { char byte; return read(file, &byte, 1) == 1; }
+    #endif
+    """
+    int rf_read_byte(int file) nogil
 
 cdef unsigned long main_thread
+cdef int pipe_in = -1, pipe_out = -1    # non-blocking; made when first wanted
+cdef object raised = None               # by a handler; main thread only
 
 
 def _find_main_thread():
-    """Again in a forked child: the thread that forked is the main one there."""
+    """Again in a forked child: the thread that forked is the main one there, and the pipe is not its parent's."""
     global main_thread
     main_thread = threading.main_thread().ident
+    if pipe_in >= 0:
+        for new, old in zip(os.pipe(), (pipe_in, pipe_out)):
+            os.set_blocking(new, False)
+            os.dup2(new, old, inheritable=False)
+            os.close(new)
 
 
 _find_main_thread()
@@ -92,20 +122,74 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_find_main_thread)
 
 
-cdef bint in_main_thread() noexcept nogil:
-    return PyThread_get_thread_ident() == main_thread
+cdef int open_ear(Ear *ear, bint long_call) except -1:
+    """Before a call; a long one of the main thread listens from here on. close_ear must follow."""
+    global pipe_in, pipe_out
+    ear.stopped, ear.look_at, ear.pipe, ear.before = 0, 0, -1, -1
+    ear.listens = long_call and PyThread_get_thread_ident() == main_thread
+    if not ear.listens or os.name != "posix":
+        return 0
+    if pipe_in < 0:
+        pipe_in, pipe_out = os.pipe()
+        os.set_blocking(pipe_in, False)
+        os.set_blocking(pipe_out, False)
+    try:
+        ear.before = signal.set_wakeup_fd(pipe_out, warn_on_full_buffer=False)
+    except ValueError:  # not the main interpreter
+        ear.listens = False
+        return 0
+    if ear.before == -1 or ear.before == pipe_out:  # nobody's, or a call's in whose middle a handler made this one
+        ear.pipe = pipe_in
+    else:
+        signal.set_wakeup_fd(ear.before)
+    try:
+        PyErr_CheckSignals()  # what came before the pipe was set
+    except BaseException:
+        close_ear(ear)
+        raise
+    return 0
 
 
-cdef bint run_signal_handlers() noexcept nogil:
-    """Runs the handlers of signals that have come. True: one raised an exception, which stays pending for raise_pending; until
-    then no Python code may run in this thread."""
+cdef int close_ear(Ear *ear) except -1:
+    """After a call. Raises what a handler raised in it."""
+    global raised
+    if ear.pipe >= 0:
+        now = signal.set_wakeup_fd(ear.before, warn_on_full_buffer=False)
+        if now != pipe_out:  # a handler gave it to somebody
+            signal.set_wakeup_fd(now)
+    if ear.stopped == ORPHANED:
+        raise RuntimeError("rnnfast: expected to go on in one process, got a fork by a signal's handler in the middle of a call "
+                           "of several threads; the child cannot finish that call")
+    if ear.stopped:
+        problem, raised = raised, None
+        raise problem
+    return 0
+
+
+cdef bint run_handlers() noexcept nogil:
+    """Runs the handlers of signals that have come. True: one raised an exception, which is kept for close_ear."""
+    global raised
     with gil:
-        return PyErr_CheckSignals() != 0
+        try:
+            PyErr_CheckSignals()
+        except BaseException as problem:
+            raised = problem
+            return True
+    return False
 
 
-cdef int raise_pending() except -1:
-    """Raises the exception that run_signal_handlers left."""
-    return -1
+cdef void look_for_signals(Ear *ear) noexcept nogil:
+    """Called by the thread that called, now and then; sets ear.stopped."""
+    cdef int64_t now = rf_now_ns()
+    if ear.look_at == 0:  # most calls are over before it is time to look
+        ear.look_at = now + (LOOK_EVERY_NS if ear.pipe >= 0 else GIL_EVERY_NS)
+    if now < ear.look_at:
+        return
+    if ear.pipe < 0 or rf_read_byte(ear.pipe):
+        if run_handlers():
+            rf_set_flag(&ear.stopped, STOPPED)
+    ear.look_at = rf_now_ns()
+    ear.look_at += LOOK_EVERY_NS if ear.pipe >= 0 else max(GIL_EVERY_NS, GIL_PART * (ear.look_at - now))
 
 
 # ---- ISAs ----------------------------------------------------------------------------------------------------------------
@@ -133,7 +217,7 @@ def cell_numbers(str name):
     cdef int index
     cdef const rf_cell *cell = find_cell(name, &index)
     cdef char text[200]
-    if rf_cell_problem(cell, text, sizeof(text)):
+    if rf_cell_problem(cell, index, text, sizeof(text)):
         raise ValueError(f"cell {name}: {text.decode()}")
     return {"gates": cell.gates, "slots": cell.slots, "states": 2 if cell.has_c else 1}
 

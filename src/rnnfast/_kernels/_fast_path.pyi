@@ -12,11 +12,8 @@ def step(
     y: Array,
     state_out: tuple[Array, ...],
     threads: int,
-    count: int = 1,
 ) -> None:
-    """x (B, I), y (B, H), each state (layers, B, H) or None for zeros; contiguous, checked. A state_out may be its state.
-
-    count: times over, for measurements."""
+    """x (B, I), y (B, H), each state (layers, B, H) or None for zeros; contiguous, checked. A state_out may be its state."""
 
 def try_call(
     layers: tuple[Weights, ...], one_step: bool, x: Any, state: Any, out: Any, threads: int

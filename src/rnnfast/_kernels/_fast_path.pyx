@@ -13,6 +13,10 @@ from rnnfast._kernels._call cimport *
 cnp.import_array()
 
 
+cdef enum:
+    MANY_LAYERS = 8     # together they may be a long call, though each of them is short
+
+
 cdef struct States:
     # (layers, B, H) each; NULL: zeros, or no such state
     char *h
@@ -28,19 +32,25 @@ cdef bint run(tuple layers, Py_ssize_t T, Py_ssize_t B, char *x, char *y, States
     cdef size_t between, most = 0
     cdef char *base
     cdef Job job
+    cdef Ear ear
+    cdef bint long_call = False
     state = B * w.hidden_size * w.kernels.itemsize
     between = (T * state + 63) & ~<size_t>63
     for l in range(count):
         fill(&job, <Weights>layers[l], T, B)
         most = max(most, place_forward(&job, NULL))
+        long_call = long_call or is_long(&job, 1)
+    open_ear(&ear, long_call or count > MANY_LAYERS)
     base = scratch_open(3 * between + most)
     if base == NULL:
+        close_ear(&ear)
         raise MemoryError("rnnfast: no memory for the scratch of a call")
     if s.h == NULL or (s.c == NULL and w.cell.has_c):
         memset(base + 2 * between, 0, state)
     for l in range(count):
         w = <Weights>layers[l]
         fill(&job, w, T, B)
+        job.ear = &ear
         job.panels_descend = rf_alternate(&w.panels_descend)
         set_rows(&job.x, x if l == 0 else base + ((l - 1) & 1) * between, B, w.input_size * job.itemsize)
         set_rows(&job.y, y if l == count - 1 else base + (l & 1) * between, B, w.hidden_size * job.itemsize)
@@ -52,11 +62,10 @@ cdef bint run(tuple layers, Py_ssize_t T, Py_ssize_t B, char *x, char *y, States
         place_forward(&job, base + 3 * between)
         with nogil:
             run_placed(&job, threads)
-        if job.stopped:
+        if ear.stopped:
             break
     scratch_close(base)
-    if job.stopped:
-        raise_pending()
+    close_ear(&ear)
     return True
 
 
@@ -72,18 +81,14 @@ cdef inline void set_rows(View *v, char *data, Py_ssize_t B, Py_ssize_t row) noe
     v.data, v.step, v.row = data, B * row, row
 
 
-def step(tuple layers, x, tuple state, y, tuple state_out, int threads, Py_ssize_t count=1):
-    """x (B, I), y (B, H), each state (layers, B, H) or None for zeros; contiguous, checked. A state_out may be its state.
-
-    count: times over, so that bench/step_overhead.py can tell what Python adds."""
+cpdef step(tuple layers, x, tuple state, y, tuple state_out, int threads):
+    """x (B, I), y (B, H), each state (layers, B, H) or None for zeros; contiguous, checked. A state_out may be its state."""
     cdef States s
-    cdef Py_ssize_t i
     s.h, s.h_out = address(state[0]), address(state_out[0])
     s.c = s.c_out = NULL
     if len(state) == 2:
         s.c, s.c_out = address(state[1]), address(state_out[1])
-    for i in range(count):
-        run(layers, 1, cnp.PyArray_DIM(<cnp.ndarray>x, 0), address(x), address(y), &s, threads)
+    run(layers, 1, cnp.PyArray_DIM(<cnp.ndarray>x, 0), address(x), address(y), &s, threads)
 
 
 cdef struct Sizes:

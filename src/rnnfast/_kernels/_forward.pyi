@@ -1,1 +1,1 @@
-"""The compiled timestep loop forward: nothing of it is visible to Python; _layer calls it."""
+"""The compiled timestep loop forward: nothing of it is visible to Python; _call runs it."""

@@ -127,7 +127,7 @@ cdef void run_phase(Job *j, Py_ssize_t s, Py_ssize_t first, int p, rf_step *a) n
     else:
         a.p.a, a.p.lda = slot_at(j, s, first, source), a.ld_slots
     a.p.w = j.hh[p]
-    j.kernels.forward[j.index][p](a)
+    j.kernels.forward[j.index][p].run(a)
 
 
 cdef void close_step(Job *j, Py_ssize_t s, Py_ssize_t first, const rf_step *a, int thread) noexcept nogil:
@@ -201,18 +201,18 @@ cdef bint forward_window(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int t
     and the steps were not taken."""
     cdef Py_ssize_t s
     project(j, s0, s1, thread, threads)
-    if agree(threads, interrupted(j, thread)):
+    if team_agree(threads, interrupted(j, thread)):
         return True
     for s in range(s0, s1):
         forward_step(j, s, thread, threads)
-    barrier(threads)
+    team_barrier(threads)
     return False
 
 
 cdef void forward_task(void *arg, int thread, int threads) noexcept nogil:
     cdef Job j = (<Job *>arg)[0]  # each thread moves slots_row along for itself
     cdef Py_ssize_t s0 = 0, s1, end
-    enter(&j, arg)
+    enter(&j, threads)
     begin_rows(&j, thread)
     clear_ends(&j.order, &j.y, j.hidden * j.itemsize, thread, threads)
     if stands_alone(&j, threads):

@@ -73,12 +73,9 @@ cdef struct Job:
     # who does what
     const Py_ssize_t *row_bounds # (threads+1) thread i has rows row_bounds[i] .. row_bounds[i+1]
     bint by_units               # steps: each thread all rows and its share of the units, a barrier a phase; else its rows
-    # the way out of a long call: `interrupted`
-    bint listens                # the caller is Python's main thread
-    int stopped                 # a flag of all threads, in the job that all of them copied:
-    int *shared_stopped
-    int64_t listen_at           # when to run signal handlers next; 0, 1: not yet asked, asked once
-    uint64_t fp                 # the caller's floating point environment
+    Ear *ear                    # the way out of a long call: `interrupted`. The caller's, shared by all threads
+    int threads                 # that run the job
+    uint64_t fp                 # the thread's floating point environment before it
 
 
 cdef enum:
@@ -89,7 +86,6 @@ cdef enum:
     GRADIENT_ROWS = 320    # rows of one block of a weight gradient's product, at most
     M_BLOCKS = 16          # tiles of rows of that product packed at a time
     ROWS_AT_ONCE = 256     # rows of dx computed at a time where they must be scattered
-    LISTEN_EVERY_NS = 50000000
 
 
 # ---- where things are ----------------------------------------------------------------------------------------------------
@@ -161,7 +157,7 @@ cdef inline Py_ssize_t units_of_panel(const rf_kernels *k, int gates) noexcept n
 
 cdef inline void own_panels(const Job *j, rf_product *p, int gates, int thread, int threads) noexcept nogil:
     """Sets the panels that a thread computes in a phase."""
-    cdef Py_ssize_t count = panels(j.kernels, j.hidden, gates)
+    cdef Py_ssize_t count = panel_count(j.kernels, j.hidden, gates)
     p.panel0 = count * thread // threads if j.by_units else 0
     p.panel1 = count * (thread + 1) // threads if j.by_units else count
 
@@ -169,7 +165,7 @@ cdef inline void share_product(rf_product *p, const rf_kernels *k, bint by_colum
                                int thread, int threads) noexcept nogil:
     """A thread's share of a plain product of rows first .. last: of its rows, or, if it may and there are fewer rows than
     columns, of its columns, so that each weight is read by one processor."""
-    cdef Py_ssize_t count = panels(k, p.cols, 1), begin = first[0], rows = last[0] - first[0]
+    cdef Py_ssize_t count = panel_count(k, p.cols, 1), begin = first[0], rows = last[0] - first[0]
     p.panel0, p.panel1 = 0, count
     if by_columns and rows < p.cols and count >= threads:
         p.panel0, p.panel1 = count * thread // threads, count * (thread + 1) // threads
@@ -179,31 +175,25 @@ cdef inline void share_product(rf_product *p, const rf_kernels *k, bint by_colum
 cdef inline void step_barrier(const Job *j, int threads) noexcept nogil:
     """Between phases and steps: where units are split, each needs what the others wrote."""
     if j.by_units:
-        barrier(threads)
+        team_barrier(threads)
 
 
 # ---- the way out ---------------------------------------------------------------------------------------------------------
-cdef inline void enter(Job *j, void *shared) noexcept nogil:
-    """A thread begins its part of the job that it has copied into j."""
-    j.shared_stopped = &(<Job *>shared).stopped
+cdef inline void enter(Job *j, int threads) noexcept nogil:
+    """A thread begins its part of the job, of which j is its copy."""
+    j.threads = threads
     j.fp = fp_enter()
 
 cdef inline bint interrupted(Job *j, int thread) noexcept nogil:
     """Whether the call is to end before its work is done.
 
-    Asked between pieces of work of less than 0.1 s. The caller's thread, if it is Python's main one, then runs the handlers of
-    signals, 20 times a second; one that raises, as Ctrl-C's does, stops the call. The first time costs nothing, the others a
-    look at the clock: most calls are short. Other threads only read the flag. They may find it set at different times, so work
-    that has barriers inside is left by `agree`."""
-    if thread == 0 and j.listens and not rf_flag(j.shared_stopped):
-        if j.listen_at == 0:
-            j.listen_at = 1
-        elif j.listen_at == 1:
-            j.listen_at = now_ns() + LISTEN_EVERY_NS
-        elif now_ns() >= j.listen_at:
-            fp_leave(j.fp)
-            if run_signal_handlers():
-                rf_set_flag(j.shared_stopped)
-            fp_enter()
-            j.listen_at = now_ns() + LISTEN_EVERY_NS
-    return rf_flag(j.shared_stopped)
+    Asked between pieces of work of less than 0.1 s. The caller's thread looks for signals on that occasion; if a handler raises,
+    as Ctrl-C's does, the call is stopped. Other threads only read the flag. They may find it set at different times, so work
+    that has barriers inside is left by `team_agree`."""
+    if thread == 0 and j.ear.listens and not rf_flag(&j.ear.stopped):
+        fp_leave(j.fp)
+        look_for_signals(j.ear)
+        fp_enter()
+        if j.threads > 1 and team_orphaned() and not rf_flag(&j.ear.stopped):
+            rf_set_flag(&j.ear.stopped, ORPHANED)
+    return rf_flag(&j.ear.stopped)

@@ -2,6 +2,7 @@
 
 from typing import Any, Literal
 
+from rnnfast._kernels._weights import Weights
 from rnnfast._types import Array
 
 def set_cost_model(call: float, phase: float) -> tuple[float, float]:
@@ -24,6 +25,17 @@ def numbers(name: str) -> dict[str, Any]:
 
 def problem(numbers: dict[str, Any]) -> str:
     """What the loops could not do with these numbers; "" if they can do all."""
+
+def steps(
+    layers: tuple[Weights, ...],
+    x: Array,
+    state: tuple[Array | None, ...],
+    y: Array,
+    state_out: tuple[Array, ...],
+    threads: int,
+    count: int,
+) -> None:
+    """So many single steps, without Python between them."""
 
 def probe_fma(isa: int, itemsize: int, repeats: int) -> float:
     """Does multiply-adds on registers, without the GIL; returns how many floating point operations that were."""

@@ -3,7 +3,7 @@
 the check of a cell's numbers, probes of the machine's limits."""
 cimport numpy as cnp
 
-from rnnfast._kernels cimport _call
+from rnnfast._kernels cimport _call, _fast_path
 from rnnfast._kernels._core cimport *
 
 cnp.import_array()
@@ -76,7 +76,15 @@ def problem(dict numbers):
         c.forward[i], c.backward[i] = numbers["forward"][i], numbers["backward"][i]
     for i in range(min(c.products, RF_MAX_PRODUCTS)):
         c.product[i] = numbers["product"][i]
-    return text.decode() if cell_problem(&c, text, sizeof(text)) else ""
+    return text.decode() if cell_problem(&c, -1, text, sizeof(text)) else ""
+
+
+# ---- for bench/step_overhead.py ---------------------------------------------------------------------------------------------
+def steps(tuple layers, x, tuple state, y, tuple state_out, int threads, Py_ssize_t count):
+    """So many single steps (`_fast_path.step`), without Python between them."""
+    cdef Py_ssize_t i
+    for i in range(count):
+        _fast_path.step(layers, x, state, y, state_out, threads)
 
 
 # ---- probes, for bench/limit.py --------------------------------------------------------------------------------------------

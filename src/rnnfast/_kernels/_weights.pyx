@@ -33,9 +33,9 @@ cdef void plan(Packing *p, char **target, const void **rows, Py_ssize_t count, P
     one.target, one.rows, one.count, one.depth, one.gates = target, rows, count, depth, gates
     one.offset = p.pieces.used
     if gates:
-        take(&p.pieces, panel_bytes(p.kernels, count, depth, gates))
+        take_piece(&p.pieces, panel_bytes(p.kernels, count, depth, gates))
     else:
-        take(&p.pieces, panel_bytes(p.kernels, depth, count, 1))
+        take_piece(&p.pieces, panel_bytes(p.kernels, depth, count, 1))
     p.sets += 1
 
 
@@ -92,7 +92,7 @@ cdef class Weights:
     def __cinit__(self, str cell, int isa, bint trainable, int threads, cnp.ndarray w_ih, cnp.ndarray w_hh,
                   b_ih=None, b_hh=None):
         cdef const rf_kernels *k = isa_kernels(isa, cnp.PyArray_ITEMSIZE(w_ih))
-        cdef Py_ssize_t size = k.itemsize, H = cnp.PyArray_DIM(w_hh, 1), I = cnp.PyArray_DIM(w_ih, 1), G
+        cdef Py_ssize_t itemsize = k.itemsize, H = cnp.PyArray_DIM(w_hh, 1), I = cnp.PyArray_DIM(w_ih, 1), G
         cdef size_t bias_x, bias_h
         cdef Packing packing
         cdef const rf_forward_phase *forward
@@ -120,9 +120,9 @@ cdef class Weights:
                 end = list_rows(rows, self.cell, w_hh, False, backward.gate, backward.gates)
                 plan(&packing, &self.back_hh[i], rows, backward.gates * H, H, 0)
         bias_x = packing.pieces.used
-        take(&packing.pieces, G * H * size)
+        take_piece(&packing.pieces, G * H * itemsize)
         bias_h = packing.pieces.used
-        take(&packing.pieces, H * size)
+        take_piece(&packing.pieces, H * itemsize)
         self.memory = Buffer(packing.pieces.used)
         for i in range(packing.sets):
             packing.panels[i].target[0] = self.memory.data + packing.panels[i].offset
@@ -133,11 +133,11 @@ cdef class Weights:
 
     cdef void _pack_biases(self, b_ih, b_hh):
         """bias_x = b_ih + b_hh in slot order; b_hh of the split gate goes to bias_h instead. None is zeros."""
-        cdef Py_ssize_t G = self.cell.gates, H = self.hidden_size, size = self.kernels.itemsize, i
+        cdef Py_ssize_t G = self.cell.gates, H = self.hidden_size, itemsize = self.kernels.itemsize, i
         cdef const void *row
         cdef int p, one
-        memset(self.bias_x, 0, G * H * size)
-        memset(self.bias_h, 0, H * size)
+        memset(self.bias_x, 0, G * H * itemsize)
+        memset(self.bias_h, 0, H * itemsize)
         if b_ih is None:
             return
         for p in range(self.cell.products):
@@ -145,12 +145,12 @@ cdef class Weights:
                 continue
             for i in range(self.cell.product[p].gates):
                 one = self.cell.product[p].gate + i
-                to = self.bias_x + (self.cell.product[p].slot + i) * H * size
-                row = <char *>cnp.PyArray_DATA(<cnp.ndarray>b_ih) + one * H * size
+                to = self.bias_x + (self.cell.product[p].slot + i) * H * itemsize
+                row = <char *>cnp.PyArray_DATA(<cnp.ndarray>b_ih) + one * H * itemsize
                 self.kernels.column_sum(to, &row, 1, H)
-                row = <char *>cnp.PyArray_DATA(<cnp.ndarray>b_hh) + one * H * size
+                row = <char *>cnp.PyArray_DATA(<cnp.ndarray>b_hh) + one * H * itemsize
                 if one == self.cell.split_bias:
-                    memcpy(self.bias_h, row, H * size)
+                    memcpy(self.bias_h, row, H * itemsize)
                 else:
                     self.kernels.column_sum(to, &row, 1, H)
 
