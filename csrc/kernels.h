@@ -5,8 +5,8 @@
 #include "isa/open.h"
 
 #include "vmath.h"
-#include "tile.h"
 #include "pack.h"
+#include "tile.h"
 #include "gemm.h"
 #include "probe.h"
 

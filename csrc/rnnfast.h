@@ -15,7 +15,7 @@
 /* ---- products ---------------------------------------------------------------------------------
  * out[m, n] = sum over k = 0 .. k_len-1, in this order, of a[m, k] * w[k, n], from 0 or from what out holds.
  * One accumulator per output element: its bits depend neither on how rows are grouped, nor on
- * panels, nor on threads. `w` is packed (tile.h draws it). */
+ * panels, nor on threads, nor on whether the weight is packed (tile.h draws it) or not (live.h: few rows). */
 typedef struct rf_product {
     ptrdiff_t rows;            /* m: rows of this call */
     ptrdiff_t cols;            /* n: units (H) or columns the panels cover; the last panel may be partial */
@@ -24,7 +24,9 @@ typedef struct rf_product {
     ptrdiff_t panel0, panel1;  /* half-open range of panels of this call */
     const void *a;             /* (rows, k) row-major, or packed by pack_rows when `packed_a` */
     ptrdiff_t lda;             /* elements from one row of a to the next (row-major a) */
-    const void *w;             /* packed panels */
+    const void *w;             /* packed panels; or NULL, and the weight lies where the user keeps it: */
+    const void *const *w_rows; /* the addresses of its rows, as pack_gates takes them */
+    ptrdiff_t w_step;          /* elements from one k to the next in a row */
     int descending;            /* go through the panels from the last to the first: what the cache still holds comes first */
     int packed_a;              /* a is in panels of `mr` rows (see rf_kernels.pack_rows) */
 } rf_product;
@@ -83,7 +85,7 @@ typedef struct rf_weight_product {         /* dW[gate : gate+gates] += slots[slo
     int to, source, slot, gate, gates;
 } rf_weight_product;
 
-enum { RF_MAX_PHASES = 2, RF_MAX_PRODUCTS = 4 };
+enum { RF_MAX_PHASES = 2, RF_MAX_PRODUCTS = 4, RF_MAX_GATES = 64 /* bits of a set of gates or slots */ };
 
 typedef struct rf_cell {
     const char *name;
@@ -118,13 +120,13 @@ typedef struct rf_kernels {
     int lanes;                             /* elements per vector */
     int width;                             /* columns of a panel of a plain product */
     int mr;                                /* rows of its tile: width of a panel of a packed left operand */
-    /* gates*hidden rows of k elements given by pointer -> panels with the gates side by side, zero padded; the panels of
+    /* gates*hidden rows of k elements, `step` apart, given by address -> panels with the gates side by side: the panels of
      * units first .. last, first a multiple of 2*lanes */
-    void (*pack_gates)(void *out, const void *const *rows, ptrdiff_t first, ptrdiff_t last, ptrdiff_t hidden, ptrdiff_t k,
-                       int gates);
-    /* k rows given by pointer, columns [0, cols) -> panels of `panel` columns, zero padded; rows first .. last of them */
-    void (*pack_rows)(void *out, const void *const *rows, ptrdiff_t first, ptrdiff_t last, ptrdiff_t k, ptrdiff_t cols,
-                      int panel);
+    void (*pack_gates)(void *out, const void *const *rows, ptrdiff_t step, ptrdiff_t first, ptrdiff_t last, ptrdiff_t hidden,
+                       ptrdiff_t k, int gates);
+    /* k rows given by address, their columns [0, cols), `step` apart -> panels of `panel` columns; rows first .. last of them */
+    void (*pack_rows)(void *out, const void *const *rows, ptrdiff_t step, ptrdiff_t first, ptrdiff_t last, ptrdiff_t k,
+                      ptrdiff_t cols, int panel);
     /* out[j] += sum over the k rows, in their order, of row[j] */
     void (*column_sum)(void *out, const void *const *rows, ptrdiff_t k, ptrdiff_t cols);
     void (*gemm)(const rf_gemm *);

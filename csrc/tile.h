@@ -131,18 +131,27 @@ RF_HALVES(rf_tiles_2_packed, RF_MR2, 1)
 RF_SHAPES(rf_tiles_2_packed, RF_MR2, 1, 2, 1, rf_tiles_2_packed_half)
 
 /* What happens to a tile's accumulators: rows m .. m+rows, panels q .. q+panels. */
+enum { RF_BLOCK_VECTORS = 384 }; /* of acc */
 typedef void (*rf_tile_hook)(const void *args, ptrdiff_t m, int rows, ptrdiff_t q, int panels, rf_vec *acc);
+
+#include "live.h"
 
 /* Covers all rows and panels of p: [begin fills acc, else 0] -> product -> finish. args goes to the hooks. plain: the plain
  * product that this is, or NULL; its full panels need no hooks.
  * Rows go in blocks whose accumulators wait in acc or C while k goes in pieces of a panel that half of a small L2 (256 kB)
  * holds. Tiles of a block are as equal as can be: none starves for rows. Where the panels are larger than a usual L2,
- * the first tiles of each fetch the next one: 6 to 9 % at H = 1024, B = 64. */
-enum { RF_BLOCK_VECTORS = 384, RF_PANEL_BYTES = 131072, RF_FAR_BYTES = 1 << 20, RF_LINE = 64 };
+ * the first tiles of each fetch the next one: 6 to 9 % at H = 1024, B = 64.
+ * A weight that is not packed (w NULL) has a sweep of its own, live.h: the same sums. */
+enum { RF_PANEL_BYTES = 131072, RF_FAR_BYTES = 1 << 20, RF_LINE = 64 };
 
+/* x (k) times the nv vectors of one panel, whose rows are contiguous: transposed in registers. */
 static void rf_sweep(const rf_product *p, const rf_tile_shapes *shapes, rf_tile_hook begin, rf_tile_hook finish,
                      const void *args, const rf_gemm *plain)
 {
+    if (!p->w) {
+        rf_live_sweep(p, shapes, finish, args);
+        return;
+    }
     rf_vec acc[RF_BLOCK_VECTORS];
     const int nv = shapes->nv, most = RF_BLOCK_VECTORS / nv / shapes->mr * shapes->mr, line = RF_LINE / (int)sizeof(rf_real);
     const ptrdiff_t vectors = nv * RF_LANES, next = (p->descending ? -1 : 1) * p->k_panel * vectors;

@@ -81,19 +81,45 @@ def test_other_kinds_of_arrays():
         rnnfast.lstm("text", good["w_ih"], good["w_hh"])
 
 
-@pytest.mark.parametrize("cell", CELL_NAMES)
-@pytest.mark.parametrize(("given", "missing"), [("b_ih", "b_hh"), ("b_hh", "b_ih")])
-def test_one_bias_without_the_other(cell, given, missing):
-    with pytest.raises(ValueError, match=f"^{missing}: expected an array because {given} is given, got None; pass both"):
-        call(cell, {missing: None})
-
-
 def test_weights_that_are_no_gates():
-    with pytest.raises(ValueError, match=r"^w_ih: expected shape \(4\*H, I\)"):
+    with pytest.raises(ValueError, match=r"^w_hh: expected shape \(4\*H, H\)"):
         rnnfast.lstm(np.zeros((T, B, I)), np.zeros((7, I)), np.zeros((7, 2)))
-    for shape in ((0, I), (8, 0)):
-        with pytest.raises(ValueError, match="H and I at least 1"):
-            rnnfast.lstm(np.zeros((T, B, shape[1])), np.zeros(shape), np.zeros((shape[0], shape[0] // 4)))
+    with pytest.raises(ValueError, match=r"^w_ih: expected shape \(8, I\)"):
+        rnnfast.lstm(np.zeros((T, B, I)), np.zeros((7, I)), np.zeros((8, 2)))
+    for rows, columns in ((0, I), (8, 0)):
+        with pytest.raises(ValueError, match="[HI] at least 1"):
+            rnnfast.lstm(np.zeros((T, B, columns)), np.zeros((rows, columns)), np.zeros((rows, rows // 4)))
+
+
+def test_arrays_the_other_way_round():
+    """The remedy says which expression fits: of what is transposed, a column, lacks an axis, or is batch first."""
+    w_ih, w_hh, b, x = np.zeros((4 * H, I)), np.zeros((4 * H, H)), np.zeros(4 * H), np.zeros((T, 1, I))
+    for text, arguments in {
+        r"^w_ih: .*transposed: pass w_ih\.T": (x, w_ih.T, w_hh),
+        r"^w_hh: .*transposed: pass w_hh\.T": (x, w_ih, w_hh.T),
+        r"^b_ih: .*a column: pass b_ih\.reshape\(24,\)": (x, w_ih, w_hh, b[:, None]),
+        r"^h0: .*transposed: pass h0\.T": (x, w_ih, w_hh, b, b, np.zeros((H, 1))),
+        r"^h0: .*a column: pass h0\.reshape\(6,\)": (x[:, 0], w_ih, w_hh, b, b, np.zeros((H, 1))),
+        r"^x: .*so perhaps x\.swapaxes\(1, 2\)": (x.swapaxes(1, 2), w_ih, w_hh),
+        r"^x: .*so perhaps x\.T": (x[:, 0].T, w_ih, w_hh),
+    }.items():
+        with pytest.raises(ValueError, match=text):
+            rnnfast.lstm(*arguments)
+    net = layer("gru")
+    with pytest.raises(ValueError, match=r"^state: .*a column: pass state\.reshape\(1, 1, 6\)"):
+        net(x.astype("f"), np.zeros((H, 1), "f"))
+    with pytest.raises(ValueError, match=r"^state: .*; pass state\[None\]"):
+        net(x.astype("f"), np.zeros((1, H), "f"))
+    with pytest.raises(ValueError, match=r"^lengths: .*; with batch_first=True the batch of x is 4"):
+        net(np.zeros((T, B, I), "f"), lengths=[1] * T)
+
+
+@pytest.mark.parametrize("text", ["i f g", "i f g g", "i f c o", "z r n", "", "ifgoo"])
+def test_gate_order(text):
+    with pytest.raises(ValueError, match="^gate_order: expected the letters i f g o in any order, each once, got"):
+        call("lstm", {"gate_order": text})
+    with pytest.raises(TypeError, match="^gate_order: expected a string"):
+        call("lstm", {"gate_order": ("i", "f", "g", "o")})
 
 
 @pytest.mark.parametrize(
@@ -426,9 +452,9 @@ def test_sizes_cannot_be_forced(name):
     net(x)
     net.__dict__["_form"] = net._form._replace(**{name: 2})  # by more force
     x = x[..., : net.input_size]
-    for call in (net, net.record):
+    for call in (lambda: net(x, lengths=[2] * 3), lambda: net.record(x)):
         with pytest.raises(ValueError, match="do not fit its weights"):
-            call(x)
+            call()
 
 
 def test_parameters_must_stay_as_they_are():

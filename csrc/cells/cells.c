@@ -18,7 +18,7 @@ int rf_find_cell(const char *name)
 }
 
 /* ---- what the loops take for granted ------------------------------------------------------------------------------------- */
-enum { MOST_GATES = 64 /* bits of a set of gates or slots */, WIDEST_PHASE = 4 /* gates side by side in a tile */ };
+enum { WIDEST_PHASE = 4 /* gates side by side in a tile */ };
 
 static int in_range(int first, int count, int end) { return count >= 1 && first >= 0 && first <= end - count; }
 static uint64_t set_of(int first, int count) { return (((uint64_t)1 << count) - 1) << first; }
@@ -112,9 +112,9 @@ static int problem_of_kernels(const rf_cell *c, int index, char *text, size_t ro
 
 int rf_cell_problem(const rf_cell *c, int index, char *text, size_t room)
 {
-    int slot_of[MOST_GATES] = {0};
-    EXPECT(c->gates >= 1 && c->gates <= c->slots && c->slots < MOST_GATES,
-           "gates, slots: expected 1 <= gates <= slots < %d, got %d and %d", MOST_GATES, c->gates, c->slots);
+    int slot_of[RF_MAX_GATES] = {0};
+    EXPECT(c->gates >= 1 && c->gates <= c->slots && c->slots < RF_MAX_GATES,
+           "gates, slots: expected 1 <= gates <= slots < %d, got %d and %d", RF_MAX_GATES, c->gates, c->slots);
     EXPECT(c->phases >= 1 && c->phases <= RF_MAX_PHASES, "phases: expected 1 to %d, got %d", RF_MAX_PHASES, c->phases);
     EXPECT(c->products >= 2 && c->products <= RF_MAX_PRODUCTS, "products: expected 2 to %d, got %d", RF_MAX_PRODUCTS,
            c->products);

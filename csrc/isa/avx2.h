@@ -35,6 +35,17 @@ RF_INLINE __m256i v_mask(int n) { return _mm256_loadu_si256((const __m256i *)(rf
 #define v_shift_exponent(a) _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(a), 52))
 #endif
 
+#ifdef RF_F32
+RF_INLINE rf_vec v_rows(const rf_real *const *from, ptrdiff_t k)
+{
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(from[0] + k)), _mm_loadu_ps(from[4] + k), 1);
+}
+#else
+RF_INLINE rf_vec v_rows(const rf_real *const *from, ptrdiff_t k)
+{
+    return _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_loadu_pd(from[0] + k)), _mm_loadu_pd(from[2] + k), 1);
+}
+#endif
 RF_INLINE rf_vec v_load_n(const rf_real *p, int n) { return RF_OP(maskload)(p, v_mask(n)); }
 RF_INLINE void v_store_n(rf_real *p, rf_vec v, int n) { RF_OP(maskstore)(p, v_mask(n), v); }
 #include "x86.h"

@@ -26,6 +26,23 @@ typedef __mmask8 rf_mask;
 #define v_shift_exponent(a) _mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(a), 52))
 #endif
 
+#ifdef RF_F32
+RF_INLINE rf_vec v_rows(const rf_real *const *from, ptrdiff_t k)
+{
+    rf_vec v = _mm512_castps128_ps512(_mm_loadu_ps(from[0] + k));
+    v = _mm512_insertf32x4(v, _mm_loadu_ps(from[4] + k), 1);
+    v = _mm512_insertf32x4(v, _mm_loadu_ps(from[8] + k), 2);
+    return _mm512_insertf32x4(v, _mm_loadu_ps(from[12] + k), 3);
+}
+#else
+RF_INLINE rf_vec v_rows(const rf_real *const *from, ptrdiff_t k)
+{
+    rf_vec v = _mm512_castpd128_pd512(_mm_loadu_pd(from[0] + k));
+    v = _mm512_insertf64x2(v, _mm_loadu_pd(from[2] + k), 1);
+    v = _mm512_insertf64x2(v, _mm_loadu_pd(from[4] + k), 2);
+    return _mm512_insertf64x2(v, _mm_loadu_pd(from[6] + k), 3);
+}
+#endif
 RF_INLINE rf_mask v_mask(int n) { return (rf_mask)((1u << n) - 1u); }
 RF_INLINE rf_vec v_load_n(const rf_real *p, int n) { return RF_OP(maskz_loadu)(v_mask(n), p); }
 RF_INLINE void v_store_n(rf_real *p, rf_vec v, int n) { RF_OP(mask_storeu)(p, v_mask(n), v); }

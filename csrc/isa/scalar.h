@@ -11,7 +11,7 @@
  *   v_abs v_copysign(magnitude, sign)
  *   v_shift_exponent   bits << mantissa bits (see vmath.h: builds 2^n)
  *   v_where_neg(x,a,b) x < 0 ? a : b;  v_where_pos(x,a): x <= 0 ? 0 : a, NaN in x keeps a
- *   v_turn4            optional: transposes 4 x 4 elements, see pack.h
+ *   v_turn RF_TURN     optional, see pack.h: RF_TURN elements of each of RF_LANES rows, transposed
  *   v_pin(v)           keep v in a register (stops the compiler folding one load into every use)
  */
 #ifdef RF_F32

@@ -17,27 +17,22 @@ RF_INLINE rf_vec v_copysign(rf_vec magnitude, rf_vec sign)
     return RF_OP(or)(RF_OP(andnot)(minus, magnitude), RF_OP(and)(minus, sign));
 }
 
-/* to[k*step + i] = from[i][k] for 4 rows and 4 columns: transposed in registers, one store a column */
+/* v_turn: pieces of 128 bits of the rows come together as they are loaded, which no shuffle unit has to do; what is left is
+ * a transposition within each 128 bits. v_rows(from, k) of the ISA header: row 0's piece at k, row RF_TURN's, ... */
+#define RF_TURN (16 / (int)sizeof(rf_real))
 #ifdef RF_F32
-RF_INLINE void v_turn4(rf_real *to, ptrdiff_t step, const rf_real *a, const rf_real *b, const rf_real *c, const rf_real *d)
+RF_INLINE void v_turn(rf_vec *column, const rf_real *const *from, ptrdiff_t k)
 {
-    __m128 r0 = _mm_loadu_ps(a), r1 = _mm_loadu_ps(b), r2 = _mm_loadu_ps(c), r3 = _mm_loadu_ps(d);
-    _MM_TRANSPOSE4_PS(r0, r1, r2, r3);
-    _mm_storeu_ps(to, r0);
-    _mm_storeu_ps(to + step, r1);
-    _mm_storeu_ps(to + 2 * step, r2);
-    _mm_storeu_ps(to + 3 * step, r3);
+    const rf_vec r0 = v_rows(from, k), r1 = v_rows(from + 1, k), r2 = v_rows(from + 2, k), r3 = v_rows(from + 3, k);
+    const rf_vec low01 = RF_OP(unpacklo)(r0, r1), high01 = RF_OP(unpackhi)(r0, r1);
+    const rf_vec low23 = RF_OP(unpacklo)(r2, r3), high23 = RF_OP(unpackhi)(r2, r3);
+    column[0] = RF_OP(shuffle)(low01, low23, 0x44), column[1] = RF_OP(shuffle)(low01, low23, 0xee);
+    column[2] = RF_OP(shuffle)(high01, high23, 0x44), column[3] = RF_OP(shuffle)(high01, high23, 0xee);
 }
 #else
-RF_INLINE void v_turn4(rf_real *to, ptrdiff_t step, const rf_real *a, const rf_real *b, const rf_real *c, const rf_real *d)
+RF_INLINE void v_turn(rf_vec *column, const rf_real *const *from, ptrdiff_t k)
 {
-    const __m256d r0 = _mm256_loadu_pd(a), r1 = _mm256_loadu_pd(b), r2 = _mm256_loadu_pd(c), r3 = _mm256_loadu_pd(d);
-    const __m256d low01 = _mm256_unpacklo_pd(r0, r1), high01 = _mm256_unpackhi_pd(r0, r1);
-    const __m256d low23 = _mm256_unpacklo_pd(r2, r3), high23 = _mm256_unpackhi_pd(r2, r3);
-    _mm256_storeu_pd(to, _mm256_permute2f128_pd(low01, low23, 0x20));
-    _mm256_storeu_pd(to + step, _mm256_permute2f128_pd(high01, high23, 0x20));
-    _mm256_storeu_pd(to + 2 * step, _mm256_permute2f128_pd(low01, low23, 0x31));
-    _mm256_storeu_pd(to + 3 * step, _mm256_permute2f128_pd(high01, high23, 0x31));
+    const rf_vec r0 = v_rows(from, k), r1 = v_rows(from + 1, k);
+    column[0] = RF_OP(unpacklo)(r0, r1), column[1] = RF_OP(unpackhi)(r0, r1);
 }
 #endif
-#define v_turn4 v_turn4

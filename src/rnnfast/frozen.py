@@ -102,7 +102,7 @@ class Frozen(Stack[S]):
         """
         form = self._form
         if lengths is None and self._fast:
-            done = _fast_path.try_call(self._weights, False, x, state, out, settings.num_threads)
+            done = _fast_path.try_frozen(self._weights, False, x, state, out, settings.num_threads)
             if done is not None:
                 return done
         inputs = form.check(x, state, lengths)
@@ -151,7 +151,7 @@ class Frozen(Stack[S]):
         """
         if not self._one_way:
             raise ValueError("step: expected one direction, got a bidirectional layer, which needs the whole sequence")
-        done = _fast_path.try_call(self._weights, True, x_t, state, out, settings.num_threads)
+        done = _fast_path.try_frozen(self._weights, True, x_t, state, out, settings.num_threads)
         if done is not None:
             return done
         form = self._form

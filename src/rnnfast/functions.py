@@ -8,8 +8,8 @@ from rnnfast._engine import checks, settings
 from rnnfast._engine.form import Form, Inputs
 from rnnfast._engine.forward import Recorded, forward
 from rnnfast._engine.tapes import Tape
+from rnnfast._kernels import _fast_path, _weights
 from rnnfast._kernels._order import order_of
-from rnnfast._kernels._weights import Weights
 from rnnfast._types import Array
 from rnnfast.cells import GRU, LSTM, SIMPLE_RNN, Cell
 
@@ -25,29 +25,45 @@ def _run(
     lengths: Lengths,
     reverse: bool,
     record: bool,
+    batch_first: bool,
+    gate_order: str | None = None,
 ) -> Any:
     """Checks everything, then runs. Returns (y, state) or (y, state, tape)."""
-    variant = checks.variant(cell, options)
-    reverse, record = checks.flag("reverse", reverse), checks.flag("record", record)
+    variant, isa, threads = checks.variant(cell, options), settings.here.isa, settings.num_threads
+    if lengths is None and gate_order is None and reverse is record is batch_first is False:
+        state = initial if len(initial) > 1 else initial[0]
+        done = _fast_path.try_live(variant.kernel, isa, weights, 4, 0, x, state, threads)
+        if done is not None:
+            return done
+    reverse, record, batch_first = (
+        checks.flag("reverse", reverse),
+        checks.flag("record", record),
+        checks.flag("batch_first", batch_first),
+    )
+    blocks = checks.gate_order(gate_order, cell.gates)
     w_ih, w_hh, b_ih, b_hh = checks.weights(*weights, gates=len(cell.gates))
-    x, unbatched = checks.sequence(x, w_ih.shape[1])
+    x, unbatched = checks.sequence(x, w_ih.shape[1], batch_first=batch_first)
     T, B, inputs = x.shape
-    form = Form(variant, inputs, w_hh.shape[1], 1, 1, b_ih is not None, False, 0.0, w_ih.dtype, stacked=False)
+    bias = b_ih is not None or b_hh is not None
+    form = Form(variant, inputs, w_hh.shape[1], 1, 1, bias, batch_first, 0.0, w_ih.dtype, stacked=False)
     form.check_size(T, B)
     shape, meaning = form.state_shape(B, unbatched)
     start = {f"{s}0": checks.optional(f"{s}0", value, shape, meaning) for s, value in zip(cell.states, initial, strict=True)}
     checks.one_dtype(w_ih, w_hh, {"x": x, "b_ih": b_ih, "b_hh": b_hh, **start})
-    order = order_of(checks.lengths(lengths, T, B, unbatched=unbatched), T)
+    order = order_of(checks.lengths(lengths, T, B, unbatched=unbatched, batch_first=batch_first), T)
     args = Inputs(x, form.inner_state(B, tuple(start.values())), order, unbatched)
 
-    packed = Weights(variant.kernel, settings.here.isa, record, settings.num_threads, w_ih, w_hh, b_ih, b_hh)
+    if not record and _fast_path.used_once(T, B):
+        live = _weights.point_at(variant.kernel, isa, w_ih, w_hh, b_ih, b_hh, blocks)
+    else:
+        live = _weights.pack(variant.kernel, isa, record, threads, w_ih, w_hh, b_ih, b_hh, blocks)
     recorded: list[Recorded] | None = [] if record else None
-    y, final = forward(form, [packed], args, recorded=recorded, reverse=reverse)
+    y, final = forward(form, [live], args, recorded=recorded, reverse=reverse)
     y, state = form.outer(y, unbatched), form.outer_state(final, unbatched)
     if recorded is None:
         return y, state
     y = checks.locked(y)
-    return y, state, Tape(form, recorded, args, y)
+    return y, state, Tape(form, recorded, args, y, blocks, (b_ih is not None, b_hh is not None))
 
 
 @overload
@@ -62,6 +78,7 @@ def simple_rnn(
     nonlinearity: str = "tanh",
     lengths: Lengths = None,
     reverse: bool = False,
+    batch_first: bool = False,
     record: Literal[False] = False,
 ) -> tuple[Array, Array]: ...
 @overload
@@ -76,6 +93,7 @@ def simple_rnn(
     nonlinearity: str = "tanh",
     lengths: Lengths = None,
     reverse: bool = False,
+    batch_first: bool = False,
     record: Literal[True],
 ) -> tuple[Array, Array, Tape]: ...
 @overload
@@ -90,6 +108,7 @@ def simple_rnn(
     nonlinearity: str = "tanh",
     lengths: Lengths = None,
     reverse: bool = False,
+    batch_first: bool = False,
     record: bool,
 ) -> tuple[Array, Array] | tuple[Array, Array, Tape]: ...
 def simple_rnn(
@@ -103,6 +122,7 @@ def simple_rnn(
     nonlinearity: str = "tanh",
     lengths: Lengths = None,
     reverse: bool = False,
+    batch_first: bool = False,
     record: bool = False,
 ) -> Any:
     """Simple (Elman) recurrent layer over a whole sequence.
@@ -149,7 +169,9 @@ def simple_rnn(
     ----------
     .. [1] J. L. Elman, "Finding structure in time", Cognitive Science 14 (1990), doi:10.1207/s15516709cog1402_1.
     """
-    return _run(SIMPLE_RNN, {"nonlinearity": nonlinearity}, x, (w_ih, w_hh, b_ih, b_hh), (h0,), lengths, reverse, record)
+    return _run(
+        SIMPLE_RNN, {"nonlinearity": nonlinearity}, x, (w_ih, w_hh, b_ih, b_hh), (h0,), lengths, reverse, record, batch_first
+    )
 
 
 @overload
@@ -164,6 +186,8 @@ def lstm(
     *,
     lengths: Lengths = None,
     reverse: bool = False,
+    gate_order: str | None = None,
+    batch_first: bool = False,
     record: Literal[False] = False,
 ) -> tuple[Array, tuple[Array, Array]]: ...
 @overload
@@ -178,6 +202,8 @@ def lstm(
     *,
     lengths: Lengths = None,
     reverse: bool = False,
+    gate_order: str | None = None,
+    batch_first: bool = False,
     record: Literal[True],
 ) -> tuple[Array, tuple[Array, Array], Tape]: ...
 @overload
@@ -192,6 +218,8 @@ def lstm(
     *,
     lengths: Lengths = None,
     reverse: bool = False,
+    gate_order: str | None = None,
+    batch_first: bool = False,
     record: bool,
 ) -> tuple[Array, tuple[Array, Array]] | tuple[Array, tuple[Array, Array], Tape]: ...
 def lstm(
@@ -205,6 +233,8 @@ def lstm(
     *,
     lengths: Lengths = None,
     reverse: bool = False,
+    gate_order: str | None = None,
+    batch_first: bool = False,
     record: bool = False,
 ) -> Any:
     """Long short-term memory layer over a whole sequence.
@@ -246,7 +276,7 @@ def lstm(
     .. [1] S. Hochreiter, J. Schmidhuber, Neural Computation 9 (1997), doi:10.1162/neco.1997.9.8.1735; the forget gate:
        F. Gers et al., Neural Computation 12 (2000), doi:10.1162/089976600300015015.
     """
-    return _run(LSTM, {}, x, (w_ih, w_hh, b_ih, b_hh), (h0, c0), lengths, reverse, record)
+    return _run(LSTM, {}, x, (w_ih, w_hh, b_ih, b_hh), (h0, c0), lengths, reverse, record, batch_first, gate_order)
 
 
 @overload
@@ -261,6 +291,8 @@ def gru(
     reset_after: bool = True,
     lengths: Lengths = None,
     reverse: bool = False,
+    gate_order: str | None = None,
+    batch_first: bool = False,
     record: Literal[False] = False,
 ) -> tuple[Array, Array]: ...
 @overload
@@ -275,6 +307,8 @@ def gru(
     reset_after: bool = True,
     lengths: Lengths = None,
     reverse: bool = False,
+    gate_order: str | None = None,
+    batch_first: bool = False,
     record: Literal[True],
 ) -> tuple[Array, Array, Tape]: ...
 @overload
@@ -289,6 +323,8 @@ def gru(
     reset_after: bool = True,
     lengths: Lengths = None,
     reverse: bool = False,
+    gate_order: str | None = None,
+    batch_first: bool = False,
     record: bool,
 ) -> tuple[Array, Array] | tuple[Array, Array, Tape]: ...
 def gru(
@@ -302,6 +338,8 @@ def gru(
     reset_after: bool = True,
     lengths: Lengths = None,
     reverse: bool = False,
+    gate_order: str | None = None,
+    batch_first: bool = False,
     record: bool = False,
 ) -> Any:
     """Gated recurrent unit layer over a whole sequence.
@@ -342,4 +380,6 @@ def gru(
     ----------
     .. [1] K. Cho et al., arXiv:1406.1078 (2014); v1 applies the reset gate after the product, v3 before it.
     """
-    return _run(GRU, {"reset_after": reset_after}, x, (w_ih, w_hh, b_ih, b_hh), (h0,), lengths, reverse, record)
+    return _run(
+        GRU, {"reset_after": reset_after}, x, (w_ih, w_hh, b_ih, b_hh), (h0,), lengths, reverse, record, batch_first, gate_order
+    )

@@ -12,6 +12,7 @@ from rnnfast._engine import checks, settings
 from rnnfast._engine.forward import Recorded, forward
 from rnnfast._engine.stack import Elsewhere, Stack
 from rnnfast._engine.tapes import StackTape
+from rnnfast._kernels import _fast_path
 from rnnfast._types import Array, S
 from rnnfast.cells import GRU as GRU_CELL
 from rnnfast.cells import LSTM as LSTM_CELL
@@ -114,9 +115,15 @@ class Layer(Stack[S]):
         -----
         The weights are packed anew at every call, since they may have changed; `freeze` packs them once.
         """
-        form = self._form
+        form, isa = self._form, settings.here.isa
+        if lengths is None and form.directions == 1 and not form.batch_first:
+            live, each = tuple(self._params.values()), 4 if form.bias else 2
+            kernel, layers = form.variant.kernel, form.num_layers
+            done = _fast_path.try_live(kernel, isa, live, each, layers, x, state, settings.num_threads)
+            if done is not None:
+                return done
         inputs = form.check(x, state, lengths)
-        y, final = forward(form, self._pack(settings.here.isa, trainable=False), inputs)
+        y, final = forward(form, self._pack(isa, trainable=False), inputs)
         return form.outer(y, inputs.unbatched), form.outer_state(final, inputs.unbatched)
 
     def record(

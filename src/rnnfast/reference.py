@@ -138,11 +138,12 @@ class GRUCell:
 class Sequence:
     """One pass over (T, B, I): the y, the final states, and what backward needs."""
 
-    def __init__(self, cell, x, w_ih, w_hh, b_ih, b_hh, initial, lengths, reverse):
+    def __init__(self, cell, x, weights, initial, lengths, reverse):
+        w_ih, w_hh, b_ih, b_hh = weights
         T, B, _ = x.shape
         H = w_hh.shape[1]
         zeros = np.zeros(w_ih.shape[0], x.dtype)
-        self.cell, self.has_bias = cell, b_ih is not None
+        self.cell, self.missing = cell, [name for name, b in (("b_ih", b_ih), ("b_hh", b_hh)) if b is None]
         self.w = SimpleNamespace(
             w_ih=w_ih, w_hh=w_hh, b_ih=zeros if b_ih is None else b_ih, b_hh=zeros if b_hh is None else b_hh
         )
@@ -174,49 +175,67 @@ class Sequence:
             grads.x[self.time[s, rows], rows], new = self.cell.unstep(tuple(part), saved, self.w, grads)
             for a, value in zip(d, new, strict=True):
                 a[rows] = value
-        if not self.has_bias:
-            grads.b_ih = grads.b_hh = None
+        for name in self.missing:
+            setattr(grads, name, None)
         return grads, d
 
 
 class Tape:
     """tape.backward(dy, dstate): gradients of sum(dy * y) + sum(dstate * state); usable once."""
 
-    def __init__(self, sequence, unbatched):
-        self.sequence, self.unbatched = sequence, unbatched
+    def __init__(self, sequence, unbatched, inner, outer, gates):
+        self.sequence, self.unbatched, self.inner, self.outer, self.gates = sequence, unbatched, inner, outer, gates
 
     def backward(self, dy=None, dstate=None, *, need_x=True):
         if self.sequence is None:
             raise RuntimeError("tape: backward was already called; record again")
         dstate = tuple(dstate) if isinstance(dstate, (tuple, list)) else (dstate,) * self.sequence.cell.states
+        dy = None if dy is None else self.inner(dy)
         if self.unbatched:
-            dy = None if dy is None else dy[:, None]
             dstate = tuple(None if a is None else a[None] for a in dstate)
         g, d = self.sequence.backward(dy, dstate)
         self.sequence = None
+        g.x = self.outer(g.x)
         if self.unbatched:
-            g.x, d = g.x[:, 0], tuple(a[0] for a in d)
+            d = tuple(a[0] for a in d)
+        for name in ("w_ih", "w_hh", "b_ih", "b_hh"):
+            setattr(g, name, self.gates.arrange(getattr(g, name), self.gates.to_user))
         g.h0, g.c0 = d[0], d[1] if len(d) == 2 else None
         if not need_x:
             g.x = None
         return g
 
 
-def run(cell, x, w_ih, w_hh, b_ih, b_hh, initial, lengths, reverse, record):
-    x, w_ih, w_hh = np.asarray(x), np.asarray(w_ih), np.asarray(w_hh)
-    b_ih, b_hh = (None if b is None else np.asarray(b) for b in (b_ih, b_hh))
+class Gates:
+    """Weights whose blocks of rows stand in another order of gates than the cell's, and their gradients."""
+
+    def __init__(self, order, own):
+        letters = list(own) if order is None else [letter for letter in order if letter in own]
+        self.count, self.from_user = len(own), [letters.index(gate) for gate in own]
+        self.to_user = [own.index(letter) for letter in letters]
+
+    def arrange(self, array, order):
+        return None if array is None else np.concatenate([np.split(np.asarray(array), self.count)[i] for i in order])
+
+
+def run(cell, x, weights, initial, lengths, reverse, record, batch_first, gates):
+    x = np.asarray(x)
+    weights = [gates.arrange(w, gates.from_user) for w in weights]
     unbatched = x.ndim == 2
+    axes = (lambda a: a[:, 0]) if unbatched else (lambda a: a.swapaxes(0, 1)) if batch_first else (lambda a: a)
+    inner = (lambda a: a[:, None]) if unbatched else axes
+    x = inner(x)
     if unbatched:
-        x, initial = x[:, None], tuple(None if a is None else np.asarray(a)[None] for a in initial)
-    sequence = Sequence(cell, x, w_ih, w_hh, b_ih, b_hh, initial, lengths, reverse)
-    y, state = sequence.y.copy(), sequence.state
+        initial = tuple(None if a is None else np.asarray(a)[None] for a in initial)
+    sequence = Sequence(cell, x, weights, initial, lengths, reverse)
+    y, state = axes(sequence.y.copy()), sequence.state
     if unbatched:
-        y, state = y[:, 0], tuple(a[0] for a in state)
+        state = tuple(a[0] for a in state)
     result = (y, state if len(state) == 2 else state[0])
     if not record:
         return result
     y.flags.writeable = False
-    return (*result, Tape(sequence, unbatched))
+    return (*result, Tape(sequence, unbatched, inner, axes, gates))
 
 
 def simple_rnn(
@@ -230,10 +249,12 @@ def simple_rnn(
     nonlinearity: str = "tanh",
     lengths: Any = None,
     reverse: bool = False,
+    batch_first: bool = False,
     record: bool = False,
 ) -> Any:
     """See `rnnfast.simple_rnn`."""
-    return run(SimpleRNNCell(nonlinearity), x, w_ih, w_hh, b_ih, b_hh, (h0,), lengths, reverse, record)
+    weights = (w_ih, w_hh, b_ih, b_hh)
+    return run(SimpleRNNCell(nonlinearity), x, weights, (h0,), lengths, reverse, record, batch_first, Gates(None, "a"))
 
 
 def lstm(
@@ -247,10 +268,13 @@ def lstm(
     *,
     lengths: Any = None,
     reverse: bool = False,
+    gate_order: str | None = None,
+    batch_first: bool = False,
     record: bool = False,
 ) -> Any:
     """See `rnnfast.lstm`."""
-    return run(LSTMCell(), x, w_ih, w_hh, b_ih, b_hh, (h0, c0), lengths, reverse, record)
+    weights = (w_ih, w_hh, b_ih, b_hh)
+    return run(LSTMCell(), x, weights, (h0, c0), lengths, reverse, record, batch_first, Gates(gate_order, "ifgo"))
 
 
 def gru(
@@ -264,7 +288,10 @@ def gru(
     reset_after: bool = True,
     lengths: Any = None,
     reverse: bool = False,
+    gate_order: str | None = None,
+    batch_first: bool = False,
     record: bool = False,
 ) -> Any:
     """See `rnnfast.gru`."""
-    return run(GRUCell(reset_after), x, w_ih, w_hh, b_ih, b_hh, (h0,), lengths, reverse, record)
+    weights = (w_ih, w_hh, b_ih, b_hh)
+    return run(GRUCell(reset_after), x, weights, (h0,), lengths, reverse, record, batch_first, Gates(gate_order, "rzn"))

@@ -74,8 +74,8 @@ static void *packed(void *a, ptrdiff_t k_len, ptrdiff_t cols, int panel)
 {
     const void **rows = rows_of(a, k_len, cols);
     void *out = array((cols + panel - 1) / panel * panel * k_len);
-    k->pack_rows(out, rows, k_len / 2, k_len, k_len, cols, panel);
-    k->pack_rows(out, rows, 0, k_len / 2, k_len, cols, panel);
+    k->pack_rows(out, rows, 1, k_len / 2, k_len, k_len, cols, panel);
+    k->pack_rows(out, rows, 1, 0, k_len / 2, k_len, cols, panel);
     free(rows);
     return out;
 }
@@ -177,8 +177,8 @@ static void step(int cell, ptrdiff_t rows, ptrdiff_t H)
         const int vectors = f.gates == 1 ? 2 : f.gates;
         const ptrdiff_t middle = H / (4 * k->lanes) * 2 * k->lanes; /* packed by another thread, later */
         void *panels = array(rf_panels(k, H, f.gates) * H * vectors * k->lanes);
-        k->pack_gates(panels, units + f.gate * H, middle, H, H, H, f.gates);
-        k->pack_gates(panels, units + f.gate * H, 0, middle, H, H, f.gates);
+        k->pack_gates(panels, units + f.gate * H, 1, middle, H, H, H, f.gates);
+        k->pack_gates(panels, units + f.gate * H, 1, 0, middle, H, H, f.gates);
         s.p = (rf_product){.rows = rows, .cols = H, .k = H, .k_panel = H, .w = panels,
                            .a = f.source == RF_SRC_H ? h_prev : part(slots, f.source * H),
                            .lda = f.source == RF_SRC_H ? H : S * H};

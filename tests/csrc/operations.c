@@ -224,16 +224,22 @@ static void exponents(void)
     }
 }
 
-#ifdef v_turn4
+#ifdef RF_TURN
 static void turned(void)
 {
-    rf_real in[4][4], out[4 * 20];
-    for (int step = 4; step <= 20; ++step) {
-        for (int i = 0; i < 4 * 20; ++i) out[i] = 7;
-        for (int i = 0; i < 16; ++i) in[i / 4][i % 4] = value[(i + step) % VALUES];
-        v_turn4(out, step, in[0], in[1], in[2], in[3]);
-        for (int i = 0; i < 4 * step; ++i)
-            expect("turn4", SAME, out[i], i % step < 4 ? in[i % step][i / step] : 7, (rf_real)step, 0, 0, i);
+    rf_real in[RF_LANES][20], out[RF_LANES];
+    const rf_real *rows[RF_LANES];
+    rf_vec column[RF_TURN];
+    for (int k = 0; k + RF_TURN <= 20; ++k) {
+        for (int i = 0; i < RF_LANES; ++i) {
+            rows[i] = in[i];
+            for (int j = 0; j < 20; ++j) in[i][j] = value[(20 * i + j + k) % VALUES];
+        }
+        v_turn(column, rows, k);
+        for (int c = 0; c < RF_TURN; ++c) {
+            v_store(out, column[c]);
+            for (int i = 0; i < RF_LANES; ++i) expect("turn", SAME, out[i], in[i][k + c], (rf_real)k, (rf_real)c, 0, i);
+        }
     }
 }
 #else

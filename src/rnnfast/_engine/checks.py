@@ -24,7 +24,20 @@ OVERLAP_WORK = 100_000  # candidate solutions, np.shares_memory's unit: millisec
 # ---- texts ----------------------------------------------------------------------------------------------------------------
 def wrong_shape(name: str, expected: Sequence[object], meaning: str, got: tuple[int, ...], remedy: str = "") -> ValueError:
     shape = f"({', '.join(map(str, expected))}{',' if len(expected) == 1 else ''})"
+    remedy = remedy or arranged(name, tuple(expected), got)
     return ValueError(f"{name}: expected shape {shape} = ({meaning}), got {got}{'; ' + remedy if remedy else ''}")
+
+
+def arranged(name: str, expected: tuple[object, ...], got: tuple[int, ...]) -> str:
+    """How the same numbers would fit: transposed, as a row instead of a column, with an axis for the one layer; or nothing."""
+    expression = name.partition(" ")[0]
+    if len(got) == 2 and got == expected[::-1]:
+        return f"it is transposed: pass {expression}.T"
+    if len(got) == 2 and got[1] == 1 and expected in ((got[0],), (1, 1, got[0])):
+        return f"it is a column: pass {expression}.reshape{expected}"
+    if got == expected[1:] and expected[0] == 1:
+        return f"pass {expression}[None]"
+    return ""
 
 
 def wrong_value(name: str, expected: str, got: object) -> ValueError:
@@ -115,7 +128,11 @@ def sequence(value: Any, input_size: int, *, batch_first: bool = False) -> tuple
     if x.shape[-1] != input_size:
         expected = ("T", input_size) if x.ndim == 2 else (*(("B", "T") if batch_first else ("T", "B")), input_size)
         meaning = "time, input_size" if x.ndim == 2 else axes
-        raise wrong_shape("x", expected, meaning, x.shape, "the last axis is the input size of the weights")
+        remedy = "the last axis is the input size of the weights"
+        if x.shape.count(input_size) == 1:
+            last = f"x.swapaxes({x.shape.index(input_size)}, {x.ndim - 1})"
+            remedy += f", so perhaps {last}" if x.ndim == 3 else ", so perhaps x.T"
+        raise wrong_shape("x", expected, meaning, x.shape, remedy)
     if x.ndim == 2:
         return rows_contiguous(x)[:, None], True
     x = rows_contiguous(x)
@@ -123,17 +140,38 @@ def sequence(value: Any, input_size: int, *, batch_first: bool = False) -> tuple
 
 
 def weights(w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, gates: int) -> tuple[Array, Array, Array | None, Array | None]:
-    """One layer's weights, of shapes that fit one another."""
-    ih = float_array("w_ih", w_ih)
-    if ih.ndim != 2 or ih.shape[0] % gates or ih.shape[0] == 0 or ih.shape[1] == 0:
-        raise wrong_shape("w_ih", (f"{gates}*H", "I"), "gates*hidden, input", ih.shape, "H and I at least 1")
-    rows, hidden = ih.shape[0], ih.shape[0] // gates
-    hh = exact("w_hh", w_hh, (rows, hidden), "gates*hidden, hidden")
-    if (b_ih is None) != (b_hh is None):
-        missing, given = ("b_ih", "b_hh") if b_ih is None else ("b_hh", "b_ih")
-        raise ValueError(f"{missing}: expected an array because {given} is given, got None; pass both or neither")
+    """One layer's weights, of shapes that fit one another, in whatever memory order they have."""
+    ih, hh = float_array("w_ih", w_ih), float_array("w_hh", w_hh)
+    if hh.ndim != 2 or hh.shape[0] != gates * hh.shape[1] or hh.size == 0:
+        turned = hh.ndim == 2 and hh.shape[1] == gates * hh.shape[0] and hh.size > 0
+        remedy = "it is transposed: pass w_hh.T" if turned else "H at least 1"
+        raise wrong_shape("w_hh", (f"{gates}*H", "H"), "gates*hidden, hidden", hh.shape, remedy)
+    rows = hh.shape[0]
+    if ih.ndim != 2 or ih.shape[0] != rows or ih.shape[1] == 0:
+        remedy = "it is transposed: pass w_ih.T" if ih.ndim == 2 and ih.shape[1] == rows else "I at least 1, rows as w_hh"
+        raise wrong_shape("w_ih", (rows, "I"), "gates*hidden, input", ih.shape, remedy)
     biases = [optional(name, b, (rows,), "gates*hidden") for name, b in (("b_ih", b_ih), ("b_hh", b_hh))]
-    return np.require(ih, requirements=["C", "A"]), hh, biases[0], biases[1]
+    return strided(ih), strided(hh), biases[0], biases[1]
+
+
+def strided(array: Array) -> Array:
+    """Itself if its elements are aligned, whole elements apart; else a copy."""
+    whole = array.flags.aligned and all(step % array.itemsize == 0 for step in array.strides)
+    return array if whole else array.copy(order="C")
+
+
+def gate_order(value: Any, gates: tuple[str, ...]) -> tuple[int, ...] | None:
+    """Which block of rows each gate has in weights of this order; None if it is the cell's own."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise wrong_type("gate_order", "a string of the gates' letters", value)
+    letters = value.replace(",", " ").split()
+    letters = letters if len(letters) > 1 else list(value)
+    if sorted(letters) != sorted(gates):
+        raise wrong_value("gate_order", f"the letters {' '.join(gates)} in any order, each once", value)
+    blocks = tuple([letters.index(gate) for gate in gates])
+    return None if blocks == tuple(range(len(gates))) else blocks
 
 
 def optional(
@@ -161,7 +199,9 @@ def state(
     )
 
 
-def lengths(value: Any, T: int, B: int, *, unbatched: bool) -> np.ndarray[tuple[int], np.dtype[np.intp]] | None:
+def lengths(
+    value: Any, T: int, B: int, *, unbatched: bool, batch_first: bool | None = None
+) -> np.ndarray[tuple[int], np.dtype[np.intp]] | None:
     """lengths as (B,) intp, each 0 <= length <= T, or None."""
     if value is None:
         return None
@@ -179,7 +219,9 @@ def lengths(value: Any, T: int, B: int, *, unbatched: bool) -> np.ndarray[tuple[
     if array.dtype.kind not in "iu" and not empty_list:
         raise TypeError(f"lengths: expected integers, got dtype {array.dtype}")
     if array.shape != (B,):
-        raise wrong_shape("lengths", (B,), "batch", array.shape)
+        swapped = batch_first is not None and array.shape == (T,)
+        remedy = f"with batch_first={not batch_first} the batch of x is {T}" if swapped else ""
+        raise wrong_shape("lengths", (B,), "batch", array.shape, remedy)
     steps = np.array(array, np.intp)  # a copy: nobody changes it after the check
     if (bad := first_outside(steps, T)) >= 0:
         raise ValueError(f"lengths: expected 0 <= length <= {T} (time), got {array[bad]} at index {bad}")

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from rnnfast._engine import checks
 from rnnfast._engine.states import outward
+from rnnfast._kernels import _weights
 from rnnfast._kernels._core import empty
 from rnnfast._kernels._order import RowOrder, order_of
 from rnnfast._kernels._weights import Weights
@@ -84,7 +85,12 @@ class Form(NamedTuple):
         T, B, _ = view.shape
         self.check_size(T, B)
         initial = self.check_state("state", state, B, unbatched)
-        return Inputs(view, initial, order_of(checks.lengths(lengths, T, B, unbatched=unbatched), T), unbatched)
+        return Inputs(
+            view,
+            initial,
+            order_of(checks.lengths(lengths, T, B, unbatched=unbatched, batch_first=self.batch_first), T),
+            unbatched,
+        )
 
     def check_size(self, T: int, B: int) -> None:
         """The largest array of a call can be addressed: what one direction keeps, or y of all of them."""
@@ -127,4 +133,4 @@ def pack(
     for name, shape in shapes.items():
         checks.unchanged(name, params[name], shape, form.dtype)
     kernel = form.variant.kernel
-    return [Weights(kernel, isa, trainable, threads, *[params[name] for name in place]) for place in names]
+    return [_weights.pack(kernel, isa, trainable, threads, *[params[name] for name in place]) for place in names]  # type: ignore[arg-type]

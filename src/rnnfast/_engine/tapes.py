@@ -209,9 +209,30 @@ class BaseTape(Generic[G]):
 class Tape(BaseTape[Gradients]):
     """The record of one call of `simple_rnn`, `lstm` or `gru`, for one backward pass."""
 
+    def __init__(
+        self,
+        form: Form,
+        recorded: list[Recorded],
+        inputs: Inputs,
+        y: Array,
+        blocks: tuple[int, ...] | None,
+        given: tuple[bool, bool],
+    ) -> None:
+        """blocks: of each gate, which block of rows it has in the user's weights. given: whether b_ih and b_hh were."""
+        super().__init__(form, recorded, inputs, y)
+        self._blocks, self._given = blocks, given
+
     def _named(self, dx: Array | None, state: Any, places: list[list[Place]]) -> Gradients:
-        _, w_ih, w_hh, b_ih, b_hh = places[0][0]
+        _, w_ih, w_hh, *biases = places[0][0]
+        b_ih, b_hh = [self._in_order(b if given else None) for b, given in zip(biases, self._given, strict=True)]
         return Gradients(dx, w_ih, w_hh, b_ih, b_hh, *(state if isinstance(state, tuple) else (state,)))
+
+    def _in_order(self, b: Array | None) -> Array | None:
+        """A bias's gradient, from the cell's order of gates to the user's, as the kernels write those of weights."""
+        if self._blocks is None or b is None:
+            return b
+        gates = b.reshape(len(self._blocks), -1)
+        return gates[np.argsort(self._blocks)].ravel()
 
 
 class StackTape(BaseTape[LayerGradients[S]]):

@@ -125,7 +125,7 @@ cdef void weight_gradients(Job *j, int p, int count, Py_ssize_t s0, Py_ssize_t s
     cdef Order *o = &j.order
     cdef const rf_kernels *k = j.kernels
     cdef const rf_weight_product *w = &j.cell.product[p]
-    cdef Py_ssize_t s = s1 - 1, row = 0, m, m0, m1, i, n, rows, both, columns = 0
+    cdef Py_ssize_t s = s1 - 1, row = 0, m, m0, m1, i, n, rows, to_row, both, columns = 0
     cdef Py_ssize_t N[2]
     cdef Py_ssize_t end[2]
     cdef char *pack_right[2]
@@ -163,7 +163,7 @@ cdef void weight_gradients(Job *j, int p, int count, Py_ssize_t s0, Py_ssize_t s
         if n == 0:
             break
         for c in range(count):
-            k.pack_rows(pack_right[c], right[c], 0, n, n, N[c], 1 if N[c] == 1 else k.width)
+            k.pack_rows(pack_right[c], right[c], 1, 0, n, n, N[c], 1 if N[c] == 1 else k.width)
         if d_bias[0] != NULL:
             k.column_sum(d_bias[longer], left, n, m1 - m0)
         g.p.k, g.p.k_panel, g.p.lda = n, n, n
@@ -171,13 +171,16 @@ cdef void weight_gradients(Job *j, int p, int count, Py_ssize_t s0, Py_ssize_t s
         while m < m1:
             if interrupted(j, thread):
                 return
-            rows, packed = min(M_BLOCKS * k.mr, m1 - m), 0
+            rows, packed, to_row = min(M_BLOCKS * k.mr, m1 - m), 0, w.gate * j.hidden + m
+            if j.block != NULL:  # up to the gate's end
+                rows = min(rows, j.hidden - m % j.hidden)
+                to_row = j.block[w.gate + m // j.hidden] * j.hidden + m % j.hidden
             for c in range(count):
                 if m >= end[c]:
                     continue
                 panel = k.width if N[c] == 1 else k.mr
                 if packed != panel:
-                    k.pack_rows(pack_left, left, 0, n, n, rows, panel)
+                    k.pack_rows(pack_left, left, 1, 0, n, n, rows, panel)
                     packed = panel
                 g.p.packed_a = N[c] > 1
                 if N[c] == 1:
@@ -185,7 +188,7 @@ cdef void weight_gradients(Job *j, int p, int count, Py_ssize_t s0, Py_ssize_t s
                 else:
                     g.p.a, g.p.w, g.p.rows, g.p.cols = pack_left, pack_right[c], min(rows, end[c] - m), N[c]
                 g.p.panel1 = panel_count(k, g.p.cols, 1)
-                g.c, g.ldc = j.d_weight[w[c].to] + (w.gate * j.hidden + m) * N[c] * j.itemsize, N[c]
+                g.c, g.ldc = j.d_weight[w[c].to] + to_row * N[c] * j.itemsize, N[c]
                 k.gemm(&g)
             for i in range(n):
                 left[i] = <const char *>left[i] + rows * j.itemsize

@@ -58,8 +58,10 @@ cdef void set_weights(Job *j, Weights w) noexcept:
     j.cell, j.kernels, j.index = w.cell, w.kernels, w.index
     j.inputs, j.hidden, j.itemsize = w.input_size, w.hidden_size, w.kernels.itemsize
     j.ih, j.bias_x, j.bias_h, j.back_ih = w.ih, w.bias_x, w.bias_h, w.back_ih
+    j.ih_rows, j.ih_step, j.hh_step = w.ih_rows, w.ih_step, w.hh_step
+    j.block = w.block if w.permuted else NULL
     for p in range(w.cell.phases):
-        j.hh[p], j.back_hh[p] = w.hh[p], w.back_hh[p]
+        j.hh[p], j.back_hh[p], j.hh_rows[p] = w.hh[p], w.back_hh[p], w.hh_rows[p]
 
 
 cdef void set_order(Job *j, Py_ssize_t T, Py_ssize_t B, bint reverse, RowOrder order) noexcept:

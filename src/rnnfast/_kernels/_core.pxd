@@ -13,6 +13,8 @@ cdef extern from "rnnfast.h" nogil:
         const void *a
         ptrdiff_t lda
         const void *w
+        const void **w_rows
+        ptrdiff_t w_step
         int descending, packed_a
 
     ctypedef enum rf_start:
@@ -48,7 +50,7 @@ cdef extern from "rnnfast.h" nogil:
         int gates
 
     enum:
-        RF_SRC_X, RF_SRC_H, RF_TO_IH, RF_TO_HH, RF_MAX_PHASES, RF_MAX_PRODUCTS, RF_MAX_CELLS, RF_MAX_THREADS
+        RF_SRC_X, RF_SRC_H, RF_TO_IH, RF_TO_HH, RF_MAX_PHASES, RF_MAX_PRODUCTS, RF_MAX_GATES, RF_MAX_CELLS, RF_MAX_THREADS
 
     ctypedef struct rf_forward_phase:
         int source, gate, gates
@@ -74,10 +76,10 @@ cdef extern from "rnnfast.h" nogil:
 
     ctypedef struct rf_kernels:
         int itemsize, lanes, width, mr
-        void (*pack_gates)(void *out, const void **rows, ptrdiff_t first, ptrdiff_t last, ptrdiff_t hidden, ptrdiff_t k,
-                           int gates) noexcept nogil
-        void (*pack_rows)(void *out, const void **rows, ptrdiff_t first, ptrdiff_t last, ptrdiff_t k, ptrdiff_t cols,
-                          int panel) noexcept nogil
+        void (*pack_gates)(void *out, const void **rows, ptrdiff_t step, ptrdiff_t first, ptrdiff_t last, ptrdiff_t hidden,
+                           ptrdiff_t k, int gates) noexcept nogil
+        void (*pack_rows)(void *out, const void **rows, ptrdiff_t step, ptrdiff_t first, ptrdiff_t last, ptrdiff_t k,
+                          ptrdiff_t cols, int panel) noexcept nogil
         void (*column_sum)(void *out, const void **rows, ptrdiff_t k, ptrdiff_t cols) noexcept nogil
         void (*gemm)(const rf_gemm *) noexcept nogil
         void (*tanh)(const void *x, void *y, ptrdiff_t n) noexcept nogil

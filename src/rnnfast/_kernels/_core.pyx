@@ -6,6 +6,7 @@ import threading
 
 cimport cython
 cimport numpy as cnp
+from cpython.unicode cimport PyUnicode_AsUTF8
 import numpy as np
 
 cnp.import_array()
@@ -205,7 +206,7 @@ def compiled_isas():
 
 # ---- cells -----------------------------------------------------------------------------------------------------------------
 cdef const rf_cell *find_cell(str name, int *index) except NULL:
-    index[0] = rf_find_cell(name.encode())
+    index[0] = rf_find_cell(PyUnicode_AsUTF8(name))
     if index[0] < 0:
         raise ValueError(f"cell: expected the name of a row in csrc/cells/list.h, got {name!r}")
     return &rf_cells[index[0]]

@@ -15,7 +15,15 @@ def step(
 ) -> None:
     """x (B, I), y (B, H), each state (layers, B, H) or None for zeros; contiguous, checked. A state_out may be its state."""
 
-def try_call(
+def used_once(T: int, B: int) -> bool:
+    """Whether the call uses each weight so few times that packing it does not pay."""
+
+def try_frozen(
     layers: tuple[Weights, ...], one_step: bool, x: Any, state: Any, out: Any, threads: int
 ) -> tuple[Array, Any] | None:
     """(y, state), or None if anything is unusual; then nothing is done."""
+
+def try_live(
+    cell: str, isa: int, weights: tuple[Any, ...], each: int, layers: int, x: Any, state: Any, threads: int
+) -> tuple[Array, Any] | None:
+    """The same with the weights as arrays, `each` of a layer; layers 0: a function's call."""

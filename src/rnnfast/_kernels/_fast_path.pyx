@@ -1,14 +1,15 @@
 # cython: language_level=3, freethreading_compatible=True, boundscheck=False, wraparound=False, cdivision=True
-"""Calls of frozen layers with as little as possible around them: single steps, and short sequences, of one direction.
+"""Calls with as little as possible around them: single steps, and short sequences, of one direction, time first.
 
-`try_call` takes the arrays as the user gave them and does the work if they fit exactly; if anything is unusual it returns
-None, and frozen.py goes the long way, where every problem has its text. `step` takes arrays that were checked.
+What is called try_... takes the arrays as the user gave them and does the work if they fit exactly; if anything is unusual it
+returns None, and the caller goes the long way, where every problem has its text. `step` takes arrays that were checked.
 """
 cimport cython
 cimport numpy as cnp
 from libc.string cimport memset
 
 from rnnfast._kernels._call cimport *
+from rnnfast._kernels._weights cimport is_weight, pack, point_at
 
 cnp.import_array()
 
@@ -23,6 +24,11 @@ cdef struct States:
     char *c
     char *h_out
     char *c_out
+
+
+cpdef bint used_once(Py_ssize_t T, Py_ssize_t B) noexcept:
+    """Whether the call uses each weight so few times that packing it does not pay (csrc/live.h)."""
+    return B == 1 and T <= 2
 
 
 cdef bint run(tuple layers, Py_ssize_t T, Py_ssize_t B, char *x, char *y, States *s, int threads) except False:
@@ -92,7 +98,8 @@ cpdef step(tuple layers, x, tuple state, y, tuple state_out, int threads):
 
 
 cdef struct Sizes:
-    # what the arrays of a call must be: (T, B, n), without T in a step, without B where x has none
+    # what the arrays of a call must be: (T, B, n), without T in a step, without B where x has none; states (layers, B, n),
+    # without layers, which is 0, in a function's call
     bint has_T, has_B
     Py_ssize_t T, B, layers
     int kind
@@ -143,43 +150,52 @@ cdef inline bint is_pair(value) noexcept:
     return type(value) is tuple and len(<tuple>value) == 2
 
 
-def try_call(tuple layers, bint one_step, x, state, out, int threads):
-    """(y, state), in out if that is not None; or None, and nothing is done, if x, state and out are not exactly what they
-    should be or y has a megabyte (what surrounds a call is then nothing beside it, and its memory is kept for the next).
+cdef bint size_up(Sizes *z, x, bint one_step, Py_ssize_t layers, int kind, Py_ssize_t I, Py_ssize_t H) noexcept:
+    """Fills z from x; whether x fits and the call is small enough.
 
-    x (T, B, I) or (T, I), or if one_step (B, I) or (I,)."""
-    cdef Weights w = <Weights>layers[0]
-    cdef Py_ssize_t H = w.hidden_size, I = w.input_size, itemsize = w.kernels.itemsize
-    cdef bint two = w.cell.has_c
-    cdef Sizes z
-    cdef States s
+    If y has a megabyte or more, what surrounds a call is nothing beside it, and its memory is kept for the next. x (T, B, I)
+    or (T, I), or if one_step (B, I) or (I,)."""
     cdef int ndim
     if not cnp.PyArray_CheckExact(x):
-        return None
+        return False
     ndim = cnp.PyArray_NDIM(<cnp.ndarray>x) + one_step
     if ndim != 2 and ndim != 3:
-        return None
-    z.has_T, z.has_B = not one_step, ndim == 3
+        return False
+    z.has_T, z.has_B, z.layers, z.kind = not one_step, ndim == 3, layers, kind
     z.T = 1 if one_step else cnp.PyArray_DIM(<cnp.ndarray>x, 0)
     z.B = cnp.PyArray_DIM(<cnp.ndarray>x, z.has_T) if z.has_B else 1
-    z.layers, z.kind = len(layers), cnp.NPY_FLOAT if itemsize == 4 else cnp.NPY_DOUBLE
-    if z.T == 0 or z.B == 0 or z.T > (RF_KEPT_FROM - 1) // (H * itemsize) // z.B:
-        return None
-    if not fits(x, &z, z.T if z.has_T else 0, I, False):
-        return None
+    if z.T == 0 or z.B == 0 or z.T > (RF_KEPT_FROM - 1) // (H * cnp.PyArray_ITEMSIZE(<cnp.ndarray>x)) // z.B:
+        return False
+    return fits(x, z, z.T if z.has_T else 0, I, False)
+
+
+cdef bint states_fit(const Sizes *z, bint two, state, Py_ssize_t H) noexcept:
+    """state: None, or h, or a pair (h, c), each an array or None."""
+    if state is None:
+        return True
+    if not two:
+        return fits(state, z, z.layers, H, False)
+    if not is_pair(state):
+        return False
+    h, c = <tuple>state
+    return (h is None or fits(h, z, z.layers, H, False)) and (c is None or fits(c, z, z.layers, H, False))
+
+
+cdef run_sized(tuple layers, const Sizes *z, x, state, out, int threads):
+    """The call of arrays that fit; None if those of out do not."""
+    cdef Weights w = <Weights>layers[0]
+    cdef Py_ssize_t H = w.hidden_size, itemsize = w.kernels.itemsize
+    cdef bint two = w.cell.has_c
+    cdef States s
     h = c = None
     if state is not None:
-        if two and not is_pair(state):
-            return None
         h, c = state if two else (state, None)
-        if (h is not None and not fits(h, &z, z.layers, H, False)) or (c is not None and not fits(c, &z, z.layers, H, False)):
-            return None
     c_out = None
     if out is None:
-        y = new_array(&z, z.T if z.has_T else 0, H)
-        h_out = new_array(&z, z.layers, H)
+        y = new_array(z, z.T if z.has_T else 0, H)
+        h_out = new_array(z, z.layers, H)
         if two:
-            c_out = new_array(&z, z.layers, H)
+            c_out = new_array(z, z.layers, H)
         result = y, ((h_out, c_out) if two else h_out)
     else:
         if not is_pair(out) or (two and not is_pair((<tuple>out)[1])):
@@ -188,12 +204,62 @@ def try_call(tuple layers, bint one_step, x, state, out, int threads):
         y, h_out = <tuple>out
         if two:
             h_out, c_out = <tuple>h_out
-        if not (fits(y, &z, z.T if z.has_T else 0, H, True) and fits(h_out, &z, z.layers, H, True)
-                and (not two or fits(c_out, &z, z.layers, H, True))):
+        if not (fits(y, z, z.T if z.has_T else 0, H, True) and fits(h_out, z, z.layers, H, True)
+                and (not two or fits(c_out, z, z.layers, H, True))):
             return None
     s.h, s.c, s.h_out, s.c_out = address(h), address(c), address(h_out), address(c_out)
-    if out is not None and not all_apart(address(x), z.T * z.B * I * itemsize, address(y), z.T * z.B * H * itemsize, &s,
-                                         z.layers * z.B * H * itemsize):
+    if out is not None and not all_apart(address(x), z.T * z.B * w.input_size * itemsize, address(y),
+                                         z.T * z.B * H * itemsize, &s, z.layers * z.B * H * itemsize):
         return None
     run(layers, z.T, z.B, address(x), address(y), &s, threads)
     return result
+
+
+def try_frozen(tuple layers, bint one_step, x, state, out, int threads):
+    """(y, state), in out if that is not None."""
+    cdef Weights w = <Weights>layers[0]
+    cdef Sizes z
+    if (size_up(&z, x, one_step, len(layers), w.kind, w.input_size, w.hidden_size)
+            and states_fit(&z, w.cell.has_c, state, w.hidden_size)):
+        return run_sized(layers, &z, x, state, out, threads)
+    return None
+
+
+cdef bint is_bias(b, int kind, Py_ssize_t rows) noexcept:
+    return b is None or (cnp.PyArray_CheckExact(b) and cnp.PyArray_TYPE(<cnp.ndarray>b) == kind
+                         and cnp.PyArray_NDIM(<cnp.ndarray>b) == 1 and cnp.PyArray_DIM(<cnp.ndarray>b, 0) == rows
+                         and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>b))
+
+
+def try_live(str cell, int isa, tuple weights, int each, Py_ssize_t layers, x, state, int threads):
+    """(y, state) of layers whose weights are arrays that may change until the next call.
+
+    weights: of each layer w_ih, w_hh and, if each is 4 and not 2, b_ih and b_hh, which may be None. layers: how many; 0: one,
+    and states have no axis of layers. Weights that are used once stay where they are; others are packed."""
+    cdef Sizes z
+    cdef int index, kind
+    cdef const rf_cell *numbers = find_cell(cell, &index)
+    cdef Py_ssize_t count = max(layers, 1), l, H
+    cdef list made = []
+    w_ih, w_hh, b_ih, b_hh = weights[0], weights[1], None, None
+    if not (cnp.PyArray_CheckExact(w_ih) and cnp.PyArray_NDIM(<cnp.ndarray>w_ih) == 2
+            and cnp.PyArray_CheckExact(w_hh) and cnp.PyArray_NDIM(<cnp.ndarray>w_hh) == 2):
+        return None
+    kind, H = cnp.PyArray_TYPE(<cnp.ndarray>w_hh), cnp.PyArray_DIM(<cnp.ndarray>w_hh, 1)
+    if not ((kind == cnp.NPY_FLOAT or kind == cnp.NPY_DOUBLE)
+            and is_weight(w_ih, kind, numbers.gates * H, cnp.PyArray_DIM(<cnp.ndarray>w_ih, 1))
+            and size_up(&z, x, False, layers, kind, cnp.PyArray_DIM(<cnp.ndarray>w_ih, 1), H)
+            and states_fit(&z, numbers.has_c, state, H)):
+        return None
+    for l in range(count):
+        w_ih, w_hh = weights[l * each], weights[l * each + 1]
+        if each == 4:
+            b_ih, b_hh = weights[l * each + 2], weights[l * each + 3]
+        if not ((l == 0 or is_weight(w_ih, kind, numbers.gates * H, H)) and is_weight(w_hh, kind, numbers.gates * H, H)
+                and is_bias(b_ih, kind, numbers.gates * H) and is_bias(b_hh, kind, numbers.gates * H)):
+            return None
+        if used_once(z.T, z.B):
+            made.append(point_at(cell, isa, w_ih, w_hh, b_ih, b_hh, None))
+        else:
+            made.append(pack(cell, isa, False, threads, w_ih, w_hh, b_ih, b_hh, None))
+    return run_sized(tuple(made), &z, x, state, None, threads)

@@ -41,6 +41,7 @@ cdef void begin_projection(Job *j, Py_ssize_t first, Py_ssize_t last, rf_gemm *g
     g.p.a, g.p.lda = j.x.data + first * line_step(&j.x, &j.order), line_step(&j.x, &j.order) // j.itemsize
     g.p.rows, g.p.cols, g.p.k, g.p.k_panel = last - first, j.cell.gates * j.hidden, j.inputs, j.inputs
     g.p.w, g.p.descending, g.p.packed_a = j.ih, 0, 0
+    g.p.w_rows, g.p.w_step = j.ih_rows, j.ih_step
     g.ldc = j.cell.slots * j.hidden
     g.c = j.slots + (first - j.slots_row) * g.ldc * j.itemsize
     g.bias, g.start = j.bias_x, RF_START_BIAS
@@ -126,7 +127,7 @@ cdef void run_phase(Job *j, Py_ssize_t s, Py_ssize_t first, int p, rf_step *a) n
         a.p.a, a.p.lda = a.h_prev, a.ld_h_prev
     else:
         a.p.a, a.p.lda = slot_at(j, s, first, source), a.ld_slots
-    a.p.w = j.hh[p]
+    a.p.w, a.p.w_rows, a.p.w_step = j.hh[p], j.hh_rows[p], j.hh_step
     j.kernels.forward[j.index][p].run(a)
 
 
@@ -162,8 +163,9 @@ cdef void forward_step(Job *j, Py_ssize_t s, int thread, int threads) noexcept n
 
 
 cdef inline bint stands_alone(const Job *j, int threads) noexcept nogil:
-    """The call is one step that single_step can do: units split, if anything is; one phase; blocks that end with panels."""
-    return (j.order.S == 1 and j.cell.phases == 1 and in_line(&j.x, &j.order) and (threads == 1 or j.by_units)
+    """The call is one step that single_step can do: packed weights; units split, if anything is; one phase; blocks that end with
+    panels."""
+    return (j.ih != NULL and j.order.S == 1 and j.cell.phases == 1 and in_line(&j.x, &j.order) and (threads == 1 or j.by_units)
             and j.hidden % j.kernels.width == 0)
 
 

@@ -33,6 +33,9 @@ cdef struct Job:
     const char *bias_x
     const char *bias_h
     const char *hh[RF_MAX_PHASES]
+    const void **ih_rows        # of weights that are not packed: ih and hh are NULL
+    const void **hh_rows[RF_MAX_PHASES]
+    ptrdiff_t ih_step, hh_step
     const char *back_ih
     const char *back_hh[RF_MAX_PHASES]
     View x, y, dy, dx
@@ -61,6 +64,7 @@ cdef struct Job:
     char *dh0
     char *dc0
     char *d_weight[2]           # (G*H, I) and (G*H, H)
+    const int *block            # of each gate, its block of rows there; NULL: in order
     char *d_bias[2]             # (G*H) each, or NULL
     char *carry                 # (B, H) by row, each
     char *dc

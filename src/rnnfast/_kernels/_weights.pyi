@@ -6,7 +6,7 @@ from rnnfast._types import Array
 
 @final
 class Weights:
-    """The packed weights of one layer and direction, for one ISA and dtype. Their values never change."""
+    """The weights of one layer and direction, for one ISA and dtype: packed, or where the user keeps them."""
 
     @property
     def isa(self) -> int: ...
@@ -20,15 +20,29 @@ class Weights:
     def itemsize(self) -> int: ...
     @property
     def nbytes(self) -> int: ...
-    def __init__(
-        self,
-        cell: str,
-        isa: int,
-        trainable: bool,
-        threads: int,
-        w_ih: Array,
-        w_hh: Array,
-        b_ih: Array | None = None,
-        b_hh: Array | None = None,
-    ) -> None: ...
     def __reduce__(self) -> Any: ...
+
+def pack(
+    cell: str,
+    isa: int,
+    trainable: bool,
+    threads: int,
+    w_ih: Array,
+    w_hh: Array,
+    b_ih: Array | None = None,
+    b_hh: Array | None = None,
+    blocks: tuple[int, ...] | None = None,
+) -> Weights:
+    """Packs arrays of one float dtype, checked by the caller. trainable: also as backward needs them. blocks: of each gate,
+    which block of rows it has; None: in order."""
+
+def point_at(
+    cell: str,
+    isa: int,
+    w_ih: Array,
+    w_hh: Array,
+    b_ih: Array | None = None,
+    b_hh: Array | None = None,
+    blocks: tuple[int, ...] | None = None,
+) -> Weights:
+    """As `pack`, for weights that are used once: they stay where they are, and must not change meanwhile."""
