@@ -183,7 +183,7 @@ def test_scratch_of_many_threads(T, B):
             *_, tape = net.record(np.zeros((T, B, 1024), np.float32))
             (layer,) = tape._once.take()
             sizes.append(_call.prepare(layer.records[0], np.empty((T, B, 1024), np.float32), threads))
-        one = 1.3 * min(T * B, 320) * (1024 + 256) * 4 + 100_000  # what README says of one thread
+        one = 1.3 * min(T * B, 320) * (1024 + 256) * 4 + 100_000  # what docs/architecture.md says of one thread
         worth = min(4 * T * B * 1024 * (1024 + 256) / 2.5e5, 256)  # the cost model: threads that the work is worth
         for threads, size in zip((1, 64, 256), sizes, strict=True):
             assert size <= min(threads, worth) * one, (threads, size)

@@ -1,34 +1,100 @@
-"""The README's Python blocks run, one after the other in one namespace, and print what the block after them shows."""
+"""The pages of the project hold what they say: the Python blocks of each page run, one after the other in one namespace, and
+print what the text block right after them shows; links, headings and files that a page names are there."""
+
+from __future__ import annotations
 
 import contextlib
 import io
 import re
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
-README = Path(__file__).parent.parent / "README.md"
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "bench" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+OPTIONAL = ("threadpoolctl", "torch")  # a block that imports one of these is skipped where it is not installed
+# a fenced block: its language, its code and, if a text block follows at once, what it prints
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```$(?:\n\n```text\n(.*?)^```$)?", re.DOTALL | re.MULTILINE)
+FOLDERS = "src|csrc|tests|bench|examples|docs"
 
 
-def blocks():
-    return re.findall(r"```(\w+)\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+class Block(NamedTuple):
+    page: Path
+    line: int  # of the first line of code
+    language: str
+    code: str
+    output: str
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
 
 
-def test_python_blocks():
-    space: dict = {}
-    ran, printed = 0, ""
-    for language, code in blocks():
-        if language == "python":
-            out = io.StringIO()
-            with contextlib.redirect_stdout(out):
-                exec(compile(code, "README.md", "exec"), space)
-            assert not printed, "a block printed, and no text block shows what"
-            ran, printed = ran + 1, out.getvalue()
-        elif language == "text":
-            assert printed.strip() == code.strip()
-            printed = ""
-    assert ran >= 5 and not printed
+def text_of(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def blocks(page: Path) -> list[Block]:
+    text = text_of(page)
+    return [Block(page, text.count("\n", 0, m.start()) + 2, *m.groups("")) for m in FENCED.finditer(text)]
+
+
+def python_blocks(page: Path) -> list[Block]:
+    return [block for block in blocks(page) if block.language == "python"]
+
+
+@cache
+def outcomes(page: Path) -> dict[int, str | Exception]:
+    """Runs all Python blocks of a page; by the line of each, what it printed or raised."""
+    space: dict[str, object] = {}
+    found: dict[int, str | Exception] = {}
+    for block in python_blocks(page):
+        printed = io.StringIO()
+        code = compile("\n" * (block.line - 1) + block.code, str(page), "exec")  # a traceback shows the page's lines
+        try:
+            with contextlib.redirect_stdout(printed):
+                exec(code, space)
+            found[block.line] = printed.getvalue()
+        except Exception as problem:
+            found[block.line] = problem
+    return found
+
+
+@pytest.mark.parametrize("block", [block for page in PAGES for block in python_blocks(page)], ids=str)
+def test_python_block(block):
+    outcome = outcomes(block.page)[block.line]
+    if isinstance(outcome, ModuleNotFoundError) and outcome.name in OPTIONAL:
+        pytest.skip(f"{block}: {outcome.name} is not installed")
+    if isinstance(outcome, Exception):
+        raise outcome
+    assert outcome.strip() == block.output.strip()
+
+
+def test_the_readme_has_blocks_and_no_block_has_a_language_that_would_not_run():
+    assert len(python_blocks(ROOT / "README.md")) >= 5
+    assert {block.language for page in PAGES for block in blocks(page)} <= {"", "python", "sh", "text"}
 
 
 def test_set_up_commands():
-    text = README.read_text(encoding="utf-8")
+    text = text_of(ROOT / "README.md")
     assert "pip install . && python -m rnnfast" in text
     assert 'pip install ".[test]" && pytest' in text
+
+
+def slug(heading: str) -> str:
+    """The anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_and_paths(page):
+    text = FENCED.sub("", text_of(page))
+    for target, anchor in re.findall(r"(?<!!)\[[^]]*\]\(([^)#]*)#?([^)]*)\)", text):
+        if "://" not in target:
+            file = page.parent / target if target else page
+            assert file.exists(), target
+            if anchor:
+                assert anchor in map(slug, re.findall(r"^#+ (.*)$", text_of(file), re.MULTILINE)), (target, anchor)
+    for path in re.findall(rf"`((?:{FOLDERS})/[\w./-]*)`", text):
+        assert "NAME" in path or (ROOT / path).exists(), path

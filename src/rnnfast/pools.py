@@ -1,4 +1,4 @@
-"""rnnfast's threads as threadpoolctl sees them: `register_threadpoolctl`. Nothing here imports threadpoolctl before that."""
+"""rnnfast's threads under the control of threadpoolctl. Only `register_threadpoolctl` imports threadpoolctl."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ _registered = False
 
 
 def register_threadpoolctl() -> None:
-    """Let threadpoolctl (3.2 or later) see and limit rnnfast's threads; done at import where threadpoolctl came first.
+    """Let threadpoolctl (3.2 or later) see and limit rnnfast's threads.
 
-    Afterwards ``threadpoolctl.threadpool_info()`` lists rnnfast, ``threadpoolctl.threadpool_limits(1)`` holds for it too, and
-    with ``user_api="rnnfast"`` for it alone. A limit is of the whole process, as `set_num_threads` is.
+    Importing rnnfast does this by itself if threadpoolctl was imported before. Afterwards ``threadpoolctl.threadpool_info()``
+    lists rnnfast, and ``threadpoolctl.threadpool_limits(1)`` limits it together with other libraries, or, with
+    ``user_api="rnnfast"``, alone. A limit applies to the whole process, as that of `set_num_threads` does.
 
     Raises
     ------

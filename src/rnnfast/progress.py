@@ -1,4 +1,4 @@
-"""A progress bar on stderr: tqdm where it can be imported, else one plain updating line; silent when stderr is no terminal."""
+"""A progress bar on stderr, by tqdm if it is installed, else in one line of text. Without a terminal, nothing is written."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class _Line:
-    """The part of tqdm's interface that is used here, in one line of text."""
+    """One line of text, with the part of tqdm's interface that `progress` uses."""
 
     def __init__(self, total: int, desc: str) -> None:
         self.total, self.desc, self.done = total, desc, 0
@@ -41,7 +41,15 @@ class _Line:
 
 
 class progress:
-    """``with progress(total, "text") as bar: bar.update(); bar.note("loss 1.9")``"""
+    """A progress bar: ``with progress(total, "text") as bar: bar.update(); bar.note("loss 1.9")``.
+
+    Parameters
+    ----------
+    total : int
+        The number of updates until the work is done.
+    desc : str
+        The text before the bar.
+    """
 
     def __init__(self, total: int, desc: str) -> None:
         self._bar: Any = None
@@ -55,11 +63,12 @@ class progress:
             self._bar = tqdm(total=total, desc=desc, leave=False, ncols=79)
 
     def update(self, n: int = 1) -> None:
+        """Says that n more of the total are done."""
         if self._bar is not None:
             self._bar.update(n)
 
     def note(self, text: str) -> None:
-        """Shows a short text behind the bar."""
+        """Shows a short text after the bar, from its next update on."""
         if self._bar is not None:
             self._bar.set_postfix_str(text, refresh=False)
 

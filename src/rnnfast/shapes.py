@@ -1,4 +1,4 @@
-"""The named shapes: one list for the main job, the tests and the benchmarks."""
+"""The named shapes: typical sizes of networks and batches, in one list for the main job, the tests and the benchmarks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 
 class Shape(NamedTuple):
-    """input_size I, hidden_size H, batch B, steps T; what: where such a shape occurs; layers and directions."""
+    """Sizes of a network and a batch: I input size, H hidden size, B samples, T time steps, layers and directions. `what` says
+    where such a shape occurs."""
 
     name: str
     I: int
@@ -32,7 +33,7 @@ class Shape(NamedTuple):
 
     @property
     def training(self) -> bool:
-        """Single steps are for streams; the others are trained too."""
+        """Whether the shape is trained too; single steps, which are for streams, are not."""
         return self.T > 1
 
 

@@ -1,8 +1,9 @@
 """A small training kit around the recurrent layers, in plain NumPy: what the classic RNN programs need, and no more.
 
-Every layer has `params` (live arrays by name), a call for inference, and ``y, tape = layer.record(x)`` for training;
-``tape.backward(dy)`` gives ``g.x`` and ``g.params``. There is no autograd: a loss returns its gradient with its value, and
-``nn.Sequential`` chains layers. Arrays are time-major, as everywhere in rnnfast.
+Every layer has `params`, a mapping of names to the layer's own arrays, which an optimizer changes in place. A call of the layer
+is inference. ``y, tape = layer.record(x)`` is the forward pass of a training step, after which ``tape.backward(dy)`` gives the
+gradients ``g.x`` and ``g.params``. There is no automatic differentiation: a loss returns its gradient together with its value,
+and ``nn.Sequential`` passes gradients back through a chain of layers. Sequences are (time, batch, ...).
 """
 
 from rnnfast._engine.tapes import ModelGradients as Gradients

@@ -1,4 +1,4 @@
-"""Additive attention (Bahdanau, Cho and Bengio 2015), for one query a sample or for all steps of a decoder at once."""
+"""Additive attention (Bahdanau, Cho and Bengio 2015), for one query per sample or for all steps of a decoder at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,15 @@ from rnnfast.nn.layers import Parameters, last_axis, uniform
 
 @dataclass(frozen=True)
 class AttentionGradients:
-    """Of sum(dcontext * context): of the query, of the keys, and of the parameters by name."""
+    """Gradients of ``sum(dcontext * context)``.
+
+    Attributes
+    ----------
+    query, keys : ndarray
+        Of the shapes of query and keys.
+    params : dict of str to ndarray
+        By the names of `AdditiveAttention.params`.
+    """
 
     query: Array
     keys: Array
@@ -22,19 +30,27 @@ class AttentionGradients:
 
 
 class AdditiveAttention(Parameters):
-    """``score = v . tanh(W_query q + W_keys k)``, weights = softmax of the scores over the keys, context = their weighted sum.
+    """Attention by a small network that scores each key for a query.
+
+    The score of a key k for a query q is ``v . tanh(W_query q + W_keys k)``. The softmax of the scores over all keys of a
+    sample gives the weights, and the weighted sum of the keys is the context.
 
     Parameters
     ----------
     query_size, key_size, hidden_size : int
-        Q, K and A below.
+        Q, K and A below, each at least 1.
     dtype, rng
-        As of `Dense`.
+        As in `Dense`.
 
     Attributes
     ----------
-    params : mapping
-        ``query`` (A, Q), ``keys`` (A, K), ``score`` (A,).
+    params : mapping of str to ndarray
+        ``query`` (A, Q), ``keys`` (A, K) and ``score`` (A,), which are W_query, W_keys and v.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit.
     """
 
     def __init__(self, query_size: int, key_size: int, hidden_size: int, *, dtype: Any = np.float32, rng: Any = None) -> None:
@@ -49,26 +65,32 @@ class AdditiveAttention(Parameters):
         }
 
     def __call__(self, query: Any, keys: Any, *, lengths: Any = None) -> tuple[Array, Array]:
-        """
+        """Contexts and weights, for inference.
+
         Parameters
         ----------
-        query : (S, B, Q) or (B, Q) array_like
-            Of every step of a decoder, or of one.
-        keys : (T, B, K) array_like
-            Say, y of an encoder; they are also what is summed.
+        query : (S, B, Q) or (B, Q) array_like, dtype of the layer
+            The queries of S steps of a decoder, or of one step.
+        keys : (T, B, K) array_like, dtype of the layer
+            For example, the y of an encoder. The keys are also what is summed.
         lengths : (B,) array_like of int, optional
-            Keys from there on get no weight; at least 1.
+            The number of keys of each sample, 1 to T. Later keys get the weight 0.
 
         Returns
         -------
         context : (S, B, K) or (B, K) ndarray
         weights : (S, T, B) or (T, B) ndarray
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a dtype or shape does not fit, or a sample has no key.
         """
         context, weights, _ = self.record(query, keys, lengths=lengths)
         return context, weights
 
     def record(self, query: Any, keys: Any, *, lengths: Any = None) -> tuple[Array, Array, AttentionTape]:
-        """As a call, with the tape: ``tape.backward(dcontext)`` gives `AttentionGradients`."""
+        """Like a call, and the tape as a third result: ``tape.backward(dcontext)`` gives `AttentionGradients`."""
         dtype = self.params["query"].dtype
         q, k = last_axis("query", query, self.query_size, dtype), last_axis("keys", keys, self.key_size, dtype)
         if k.ndim != 3 or q.ndim not in (2, 3) or q.shape[-2] != k.shape[1]:
@@ -95,7 +117,7 @@ class AdditiveAttention(Parameters):
 
 @dataclass(frozen=True)
 class AttentionTape:
-    """What backward reads; arrays as in `AdditiveAttention.record`."""
+    """The record of one `AdditiveAttention.record`: the arrays that backward reads. It can be used more than once."""
 
     one: bool
     query: Array
@@ -107,7 +129,18 @@ class AttentionTape:
     weights: Array
 
     def backward(self, dcontext: Any) -> AttentionGradients:
-        """dcontext: gradient of the context, of its shape."""
+        """Gradients of query, keys and parameters.
+
+        Parameters
+        ----------
+        dcontext : array_like, shape of the context
+            The gradient of the context.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If dtype or shape of `dcontext` does not fit.
+        """
         shape = (*self.query.shape[:2], self.keys.shape[2])
         d = checks.float_array("dcontext", dcontext)
         if d.shape != (shape[1:] if self.one else shape):

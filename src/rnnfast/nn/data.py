@@ -1,4 +1,4 @@
-"""Sequence tools: windows, padding, vocabularies, scaling, splits in the order of time."""
+"""Tools for sequences: windows, padding, vocabularies, scaling, and splits that keep the order of time."""
 
 from __future__ import annotations
 
@@ -13,20 +13,25 @@ from rnnfast._types import Array
 
 
 def sliding_windows(data: Any, n: int) -> tuple[Array, Array]:
-    """``X[i] = data[i : i+n]``, ``y[i] = data[i+n]``.
+    """All windows of n steps, and the value that follows each: ``X[i] = data[i : i+n]``, ``y[i] = data[i+n]``.
 
     Parameters
     ----------
     data : (N,) or (N, F) array_like
     n : int
-        Length of a window; N must be larger.
+        The length of a window, at least 1 and less than N.
 
     Returns
     -------
     X : (N-n, n) or (N-n, n, F) ndarray
-        A read-only view of data. ``X.swapaxes(0, 1)`` is time-major.
+        A read-only view of data. ``X.swapaxes(0, 1)`` has time as its first axis.
     y : (N-n,) or (N-n, F) ndarray
         A view of data.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the shape of `data` or the value of `n` does not fit.
     """
     data, n = np.asarray(data), checks.positive("n", n)
     if data.ndim not in (1, 2) or len(data) <= n:
@@ -38,21 +43,29 @@ def sliding_windows(data: Any, n: int) -> tuple[Array, Array]:
 def pad_sequences(
     sequences: Sequence[Any], *, value: float = 0, dtype: Any = None, batch_first: bool = False
 ) -> tuple[Array, Array]:
-    """Sequences of unequal lengths in one array, `value` past their ends.
+    """Put sequences of unequal lengths into one array, with `value` after the end of each.
 
     Parameters
     ----------
     sequences : sequence of (T_i, ...) array_like
-        All with the same further axes.
-    value
-        Padding. Say, -1 for targets, with ``cross_entropy(..., ignore_index=-1)``.
-    dtype
-        Of the result; default: NumPy's common one.
+        At least one; all have the same further axes.
+    value : number
+        The padding. For targets it can be -1, for example, together with ``cross_entropy(..., ignore_index=-1)``.
+    dtype : dtype, optional
+        Of the result. The default is the common dtype of sequences and value, by NumPy's rules.
+    batch_first : bool
+        Whether the result is (N, T, ...) instead of (T, N, ...).
 
     Returns
     -------
     padded : (T, N, ...) ndarray, with batch_first (N, T, ...)
+        T is the length of the longest sequence.
     lengths : (N,) ndarray of int
+
+    Raises
+    ------
+    ValueError
+        If there is no sequence, or the further axes differ.
     """
     arrays = [np.asarray(sequence) for sequence in sequences]
     if not arrays:
@@ -70,14 +83,26 @@ def pad_sequences(
 
 
 class Vocabulary:
-    """Tokens and their numbers. Characters: ``Vocabulary.of(texts)``; words: ``Vocabulary.of(text.split() for text in texts)``.
+    """Tokens and their numbers, in both directions.
+
+    ``Vocabulary.of(texts)`` makes one of characters, ``Vocabulary.of(text.split() for text in texts)`` one of words.
 
     Parameters
     ----------
-    tokens : sequence of hashable
-        In the order of their numbers, each once.
+    tokens : iterable of hashable
+        The tokens in the order of their numbers, each once.
     unknown : hashable, optional
-        The token among them that stands for all others; without one, `encode` of another token is a ValueError.
+        The one of the tokens that stands for all other tokens. Without it, encoding another token is a ValueError.
+
+    Attributes
+    ----------
+    tokens : tuple
+    unknown : hashable or None
+
+    Raises
+    ------
+    ValueError
+        If a token occurs twice, or `unknown` is not among the tokens.
     """
 
     def __init__(self, tokens: Iterable[Hashable], *, unknown: Hashable = None) -> None:
@@ -100,8 +125,25 @@ class Vocabulary:
         special: Sequence[Hashable] = (),
         unknown: Hashable = None,
     ) -> Vocabulary:
-        """`special` first (and `unknown`, if it is not among them), then what occurs at least `least` times, the most frequent
-        first and of equals the first that came, `most` of them."""
+        """The vocabulary of some sequences of tokens, the most frequent token first.
+
+        Parameters
+        ----------
+        sequences : iterable of iterables of hashable
+        most : int, optional
+            The largest number of tokens that are taken from the sequences.
+        least : int
+            How often a token must occur to be taken.
+        special : sequence of hashable
+            Tokens that come before all others, such as padding.
+        unknown : hashable, optional
+            As in the constructor. It follows the special tokens, unless it is one of them.
+
+        Returns
+        -------
+        Vocabulary
+            Of tokens that are equally frequent, the one that occurred first comes first.
+        """
         counts: Counter[Hashable] = Counter()
         for sequence in sequences:
             counts.update(sequence)
@@ -116,18 +158,18 @@ class Vocabulary:
         return token in self._numbers
 
     def __getitem__(self, token: Hashable) -> int:
-        """The number of a token."""
+        """The number of a token; a ValueError if it has none and there is no `unknown`."""
         number = self._numbers.get(token, self._numbers.get(self.unknown) if self.unknown is not None else None)
         if number is None:
             raise ValueError(f"token: expected one of the vocabulary's {len(self)}, got {token!r}")
         return number
 
     def encode(self, sequence: Iterable[Hashable]) -> Array:
-        """(T,) numbers of the tokens."""
+        """The numbers of a sequence of T tokens, as a (T,) array of int; a ValueError as for a single token."""
         return np.array([self[token] for token in sequence], np.intp)
 
     def decode(self, numbers: Any) -> list[Hashable]:
-        """Tokens of the numbers; ``"".join`` makes a text of characters."""
+        """The tokens of numbers, as a list: ``"".join(...)`` makes a text of characters. A ValueError for other numbers."""
         numbers = np.asarray(numbers)
         if numbers.size and (numbers.dtype.kind not in "iu" or not 0 <= numbers.min() <= numbers.max() < len(self)):
             raise ValueError(f"numbers: expected integers from 0 to {len(self) - 1}, got {numbers}")
@@ -135,7 +177,21 @@ class Vocabulary:
 
 
 class MinMaxScaler:
-    """Maps each feature's least and largest value in `data` (N, ...) to `low` and `high`: give it the training part alone."""
+    """Scales each feature linearly, so that its least and largest value in `data` become `low` and `high`.
+
+    Give it the training part of the data alone: the test part must not decide the scale. A call scales, `inverse` scales back.
+
+    Parameters
+    ----------
+    data : (N, ...) array_like, float32 or float64
+        At least one row, all values finite. The axes after the first are the features.
+    low, high : float
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `data` does not fit.
+    """
 
     def __init__(self, data: Any, low: float = 0.0, high: float = 1.0) -> None:
         data = checks.float_array("data", data)
@@ -148,9 +204,11 @@ class MinMaxScaler:
         self.low = low
 
     def __call__(self, values: Any) -> Array:
+        """Scaled values; their last axes must be those of the features, else it is a ValueError."""
         return np.asarray((self._fitting(values) - self.least) * self.scale + self.low)
 
     def inverse(self, values: Any) -> Array:
+        """What was scaled to these values; their last axes must be those of the features, else it is a ValueError."""
         return np.asarray((self._fitting(values) - self.low) / self.scale + self.least)
 
     def _fitting(self, values: Any) -> Array:
@@ -161,7 +219,24 @@ class MinMaxScaler:
 
 
 def time_split(data: Any, share: float = 0.2) -> tuple[Array, Array]:
-    """(N, ...) -> the first part and the last `share` of it, views, in order: what is validated comes after what is learnt."""
+    """Split data in the order of time, so that what is validated comes after what is learnt.
+
+    Parameters
+    ----------
+    data : (N, ...) array_like
+    share : float
+        The part of the N rows that goes to the second result, between 0 and 1.
+
+    Returns
+    -------
+    first, last : ndarray
+        Views of data.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `share` is not a number between 0 and 1.
+    """
     data = np.asarray(data)
     cut = len(data) - round(len(data) * checks.probability("share", share))
     return data[:cut], data[cut:]

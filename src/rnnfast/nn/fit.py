@@ -1,4 +1,4 @@
-"""The training loop: mini-batches, validation, early stopping, schedules, history, checkpoints and exact resume."""
+"""The training loop: mini-batches, validation, early stopping, schedules, history, and checkpoints from which it resumes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ History = dict[str, list[float]]
 
 
 class Samples(NamedTuple):
-    """Inputs and targets with their sample axes; lengths (N,) or None."""
+    """Inputs and targets, which axis of each counts samples, and lengths (N,) or None."""
 
     x: Array
     y: Array
@@ -37,7 +37,7 @@ class Samples(NamedTuple):
         return int(self.x.shape[self.axes[0]])
 
     def take(self, rows: Array) -> tuple[Array, Array, Array | None]:
-        """A batch, contiguous; a time-major one is cut to its longest sample."""
+        """The batch of these samples, contiguous; with lengths and time first, it ends where its longest sample ends."""
         x, y = self.x.take(rows, self.axes[0]), self.y.take(rows, self.axes[1])
         if self.lengths is None:
             return x, y, None
@@ -50,7 +50,7 @@ class Samples(NamedTuple):
         return x, y, lengths
 
     def fingerprint(self) -> list[int]:
-        """Sizes, and a checksum of some samples: tells other data."""
+        """Sizes and a checksum of some samples, by which a checkpoint recognises other data."""
         rows = np.unique(np.linspace(0, self.number - 1, 16).astype(np.intp))
         x, y, _ = self.take(rows)
         return [*self.x.shape, *self.y.shape, zlib.crc32(y.tobytes(), zlib.crc32(x.tobytes()))]
@@ -97,62 +97,66 @@ def fit(
     checkpoint: str | os.PathLike[str] | None = None,
     desc: str = "training",
 ) -> History:
-    """Trains a model; its parameters are updated in place.
+    """Train a model: update its parameters in place, batch by batch.
 
-    Means over batches are weighed by samples: where a loss leaves out elements (`ignore_index`), as if each sample had as
-    many. A loss of every step must leave out what lies past the ends of samples, say by `ignore_index`; `lengths` go to the
-    model alone.
+    The loss and the metrics of an epoch are means over its batches, weighted by the number of samples in each. If a loss leaves
+    out elements (`ignore_index`), every sample still has the same weight. `lengths` are given to the model, not to the loss: a
+    loss with a target for every step must leave out what lies past the ends of samples, for example by `ignore_index`.
 
     Parameters
     ----------
     model : Module
-        `Sequential`, or anything with `params`, a call and `record`.
+        A `Sequential`, or anything else with `params`, a call and `record`.
     loss : callable
-        ``value, gradient = loss(predictions, targets)``, as `mean_squared_error`.
+        ``value, gradient = loss(predictions, targets)``, like `mean_squared_error`.
     optimizer : Optimizer
-        Of ``model.params``.
+        One that updates exactly ``model.params``.
     x, y : array_like
-        Inputs and targets of all samples.
+        The inputs and the targets of all N samples.
     lengths : (N,) array_like of int, optional
-        Steps of each sample; the model gets those of a batch.
+        The number of steps of each sample.
     batch_axes : pair of int
-        Which axis of x and of y counts samples. (1, 0): x (T, N, ...), y (N, ...). (1, 1): y (T, N, ...), a target a step.
-        (0, 0): x (N, ...), for a model with batch_first.
+        Which axis of x and which axis of y counts samples. (1, 0): x is (T, N, ...) and y (N, ...). (1, 1): x and y are
+        (T, N, ...), with a target for each step. (0, 0): x and y are (N, ...), for a model with batch_first.
     epochs : int
-        In all, those of a resumed checkpoint included.
+        How many epochs in all, including those of a checkpoint that is resumed.
     batch_size : int
+        How many samples a batch has; the last one of an epoch may have fewer.
     shuffle : bool
-        Draw a new order of the samples each epoch.
+        Whether each epoch takes the samples in a new random order.
     validation : (x, y) or (x, y, lengths), optional
-        Evaluated after each epoch.
-    metrics : dict of name to callable, optional
-        ``value = metric(predictions, targets)``, means over the validation batches (without validation: of the training
-        batches, as they come), weighed by samples.
+        Data on which loss and metrics are computed after each epoch.
+    metrics : dict of str to callable, optional
+        ``value = metric(predictions, targets)`` by name, computed on the validation data or, without these, on the training
+        batches while they are trained.
     clip_norm : float, optional
-        Largest common norm of the gradients of a step.
-    schedule : StepDecay, CosineDecay, ReduceOnPlateau or alike, optional
+        The largest 2-norm that all gradients of a step may have together; larger ones are scaled down.
+    schedule : StepDecay, CosineDecay, ReduceOnPlateau or similar, optional
+        Changes the learning rate from epoch to epoch.
     patience : int, optional
-        Early stopping: end when the validation loss (training loss without validation) has not fallen for more than so many
-        epochs; the parameters are then those of the best epoch, also where all epochs are done.
+        Stop early, when the validation loss (without validation, the training loss) has not fallen for more than so many
+        epochs. With `patience` the model ends with the parameters of its best epoch, even if all epochs were done.
     rng : int, numpy.random.Generator or None
-        Shuffles and draws dropout.
+        Draws the order of the samples and the dropout. None draws unpredictably.
     checkpoint : path, optional
-        An .npz file, written whole after each epoch. If it is there, training goes on from it, with the same numbers as if
-        it had never stopped; it must come from the same model, optimizer, kind of schedule and data. After Ctrl-C it holds the
-        last full epoch.
+        An .npz file that is written after each epoch, whole or not at all. If it exists, training continues from it and
+        computes the same numbers as if it had never stopped. It must come from the same model, optimizer, data, batch size and
+        kind of schedule. After Ctrl-C it contains the last complete epoch.
     desc : str
-        Text of the progress bar.
+        The text of the progress bar.
 
     Returns
     -------
     history : dict of str to list of float
-        "loss", "lr", with validation "val_loss", and metrics, "val_" before their names where validated; one value an epoch.
+        One value per epoch under "loss", "lr" and the names of the metrics. With validation, "val_loss" is there too, and the
+        metrics have names like "val_accuracy".
 
     Raises
     ------
     TypeError, ValueError
+        If an argument does not fit, or the checkpoint comes from something else.
     FloatingPointError
-        If a loss or a parameter is not finite; the checkpoint then holds the epoch before.
+        If a loss or a parameter is not finite. The checkpoint then contains the epoch before.
     """
     epochs, batch_size = checks.positive("epochs", epochs), checks.positive("batch_size", batch_size)
     if not optimizer.updates(model.params):
@@ -233,7 +237,25 @@ def evaluate(
     metrics: Mapping[str, Metric] | None = None,
     batch_size: int = 256,
 ) -> dict[str, float]:
-    """The "loss" and metrics over all samples, without dropout; arguments as of `fit`."""
+    """The loss and the metrics over all samples, without dropout.
+
+    Parameters
+    ----------
+    model, loss, x, y, lengths, batch_axes, metrics
+        As in `fit`.
+    batch_size : int
+        How many samples are computed at a time.
+
+    Returns
+    -------
+    dict of str to float
+        The value under "loss", and that of each metric under its name.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit.
+    """
     data = samples(x, y, lengths, batch_axes, "x, y")
     return _evaluate(model, loss, data, _measures(metrics), checks.positive("batch_size", batch_size))
 
@@ -251,7 +273,29 @@ def _evaluate(model: Module, loss: Loss, data: Samples, metrics: Mapping[str, Me
 def predict(
     model: Module, x: Any, *, lengths: Any = None, batch_axes: tuple[int, int] = (1, 0), batch_size: int = 256
 ) -> Array:
-    """The model's output for all samples, batch by batch; batch_axes: of x and of the output."""
+    """The model's output for all samples, computed batch by batch.
+
+    Parameters
+    ----------
+    model : Module
+    x : array_like
+        The inputs of all N samples.
+    lengths : (N,) array_like of int, optional
+        The number of steps of each sample.
+    batch_axes : pair of int
+        Which axis of x and which axis of the output counts samples.
+    batch_size : int
+        How many samples are computed at a time.
+
+    Returns
+    -------
+    ndarray
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit, or the output has another number of samples.
+    """
     x = np.asarray(x)
     steps = (
         None
@@ -271,7 +315,7 @@ def predict(
 
 
 class _State:
-    """All that changes from epoch to epoch, and its file."""
+    """Everything that changes from epoch to epoch, and the file that keeps it."""
 
     def __init__(
         self,
@@ -290,7 +334,7 @@ class _State:
         self.best_params: dict[str, Array] = {name: a.copy() for name, a in self.params.items()}
 
     def finish(self, row: dict[str, float], value: float) -> None:
-        """An epoch is done; `value` is what shall fall."""
+        """An epoch is done: row has its values for the history, `value` is the loss that should fall."""
         for name, number in row.items():
             self.history.setdefault(name, []).append(float(number))
         self.epochs += 1
@@ -307,12 +351,12 @@ class _State:
             a[...] = self.best_params[name]
 
     def _arrays(self) -> dict[str, Array]:
-        """The live arrays that a file holds, by name."""
+        """The arrays that a file contains, by name: those of model and optimizer themselves, not copies."""
         groups = {"params": self.params, "best": self.best_params, "optimizer": self.optimizer.state}
         return {f"{group}/{name}": a for group, arrays in groups.items() for name, a in arrays.items()}
 
     def save(self, file: Path) -> None:
-        """All of it or nothing: a run that is killed leaves the file of the epoch before."""
+        """Writes the file whole or not at all: a run that is killed leaves the file of the epoch before."""
         numbers = {
             "history": self.history,
             "epochs": self.epochs,

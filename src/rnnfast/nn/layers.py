@@ -1,4 +1,4 @@
-"""Layers of the kit, forward and backward each: Dense, Embedding, Dropout, a recurrent layer inside a chain, and the chain."""
+"""Layers of the kit, each forward and backward: Dense, Embedding, Dropout, recurrent layers inside a chain, and the chain."""
 
 from __future__ import annotations
 
@@ -16,27 +16,41 @@ from rnnfast.layers import Layer
 
 
 class Tape:
-    """The record of one forward pass, for one or more backward passes. Inputs are kept by reference: they must not change
-    before; parameters may, backward uses them as they were.
+    """The record of one forward pass, from which `backward` computes gradients.
+
+    Inputs are kept by reference, so they must not change before backward. Parameters may change: backward uses them as they
+    were when recording. A tape without a recurrent layer on it can be used more than once.
 
     Parameters
     ----------
     y : ndarray
-        The result of the pass; its shape and dtype are those of its gradient.
+        The result of the pass. Its gradient has the same shape and dtype.
     backward : callable
-        ``Gradients = backward(dy, need_x)``, for models of your own.
+        ``Gradients = backward(dy, need_x)``. Models of your own pass their function here.
     """
 
     def __init__(self, y: Array, backward: Callable[[Array, bool], Gradients]) -> None:
         self._shape, self._dtype, self._backward = y.shape, y.dtype, backward
 
     def backward(self, dy: Any, *, need_x: bool = True) -> Gradients:
-        """dy: gradient of y, of its shape. need_x=False leaves ``g.x`` None.
+        """The gradients of ``sum(dy * y)``.
+
+        Parameters
+        ----------
+        dy : array_like, shape and dtype of y
+            The gradient of y.
+        need_x : bool
+            False leaves ``g.x`` None, which saves computing it.
+
+        Returns
+        -------
+        g : Gradients
+            ``g.x``, of the shape of x, and ``g.params``, by the names of the parameters. ``g.x`` is None where x is integers.
 
         Raises
         ------
         TypeError, ValueError
-            For a dy of another dtype or shape.
+            If dtype or shape of dy does not fit.
         RuntimeError
             If a recurrent layer is on the tape and backward was called before.
         """
@@ -59,7 +73,11 @@ class Parameters:
 
 
 class Module(Protocol):
-    """What a chain and `fit` need of a layer or model. Lengths (B,) and a generator are passed to all; most ignore them."""
+    """What `Sequential` and `fit` need of a layer or model.
+
+    A call is inference, `record` the forward pass of a training step. `lengths` (B,), the steps of each sample, and `rng`, a
+    numpy.random.Generator, are passed to every layer; a layer that does not need them ignores them.
+    """
 
     @property
     def params(self) -> Mapping[str, Array]: ...
@@ -68,7 +86,7 @@ class Module(Protocol):
 
 
 def uniform(rng: Any, fan_in: int, shape: tuple[int, ...], dtype: Any) -> Array:
-    """PyTorch's default for linear layers: uniform within 1 / sqrt(fan_in)."""
+    """PyTorch's default for linear layers: uniform between -1 / sqrt(fan_in) and 1 / sqrt(fan_in)."""
     bound = fan_in**-0.5
     return checks.generator("rng", rng).uniform(-bound, bound, shape).astype(checks.float_dtype(dtype))
 
@@ -83,20 +101,29 @@ def last_axis(name: str, x: Any, size: int, dtype: Any) -> Array:
 
 
 class Dense(Parameters):
-    """``y = x W^T + b`` over the last axis.
+    """A linear layer over the last axis: x (..., in_features) gives ``y = x W^T + b`` (..., out_features).
 
     Parameters
     ----------
     in_features, out_features : int
+        At least 1.
     bias : bool
-    dtype : np.float32 or np.float64
+        Whether there is a bias.
+    dtype : numpy.float32 or numpy.float64
+        Of parameters, inputs and results.
     rng : int, numpy.random.Generator or None
-        Draws the initial weights.
+        Draws the initial parameters, uniform between -1 / sqrt(in_features) and 1 / sqrt(in_features), as in PyTorch. None
+        draws other ones each time.
 
     Attributes
     ----------
-    params : mapping
-        ``weight`` (out_features, in_features), ``bias`` (out_features,).
+    params : mapping of str to ndarray
+        ``weight`` (out_features, in_features) and ``bias`` (out_features,).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit.
     """
 
     def __init__(
@@ -131,16 +158,26 @@ class Dense(Parameters):
 
 
 class Embedding(Parameters):
-    """Rows of a table: integers of any shape (...) -> (..., size).
+    """A table of vectors: integers x of any shape (...) give the rows with these numbers, (..., size).
 
     Parameters
     ----------
     count : int
-        Rows; x must be 0 <= x < count.
+        The number of rows. Other x than 0 <= x < count are a ValueError.
     size : int
-        Elements of a row.
+        The length of a row.
     dtype, rng
-        As of `Dense`; rows are drawn from a normal distribution, as in PyTorch.
+        As in `Dense`, but rows are drawn from the standard normal distribution, as in PyTorch.
+
+    Attributes
+    ----------
+    params : mapping of str to ndarray
+        ``weight`` (count, size).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit.
     """
 
     def __init__(self, count: int, size: int, *, dtype: Any = np.float32, rng: Any = None) -> None:
@@ -167,7 +204,7 @@ class Embedding(Parameters):
 
 
 def sum_by_row(x: Array, values: Array, count: int) -> Array:
-    """out[k] = sum of values[i] with x[i] == k; ten times as fast as np.add.at: equal rows stand together and are summed."""
+    """out[k] = the sum of all values[i] with x[i] == k. Sorting x first is ten times as fast as np.add.at."""
     out = np.zeros((count, values.shape[1]), values.dtype)
     if x.size:
         order = np.argsort(x, kind="stable")
@@ -178,7 +215,15 @@ def sum_by_row(x: Array, values: Array, count: int) -> Array:
 
 
 class Dropout(Parameters):
-    """In `record`, each element is 0 with this probability, else scaled by 1 / (1 - probability). In a call, nothing."""
+    """Dropout: `record` sets each element of x to 0 with this probability, and scales the others by 1 / (1 - probability).
+
+    A call, which is inference, returns a copy of x.
+
+    Parameters
+    ----------
+    probability : float
+        From 0 to 1, else it is a TypeError or ValueError. It is rounded to a multiple of 1/65536.
+    """
 
     def __init__(self, probability: float) -> None:
         self.probability = checks.probability("probability", probability)
@@ -198,14 +243,20 @@ class Dropout(Parameters):
 
 
 class Recurrent:
-    """A recurrent layer as a link of a chain: x (T, B, I) -> y.
+    """A recurrent layer as a part of a chain. It takes x (T, B, I), starts from zero states, and returns one array.
 
     Parameters
     ----------
     rnn : rnnfast.SimpleRNN, LSTM or GRU
+        With batch_first, x and y are (B, T, ...).
     output : {"sequence", "last"}
-        "sequence": y of all steps, (T, B, D*H). "last": (B, D*H), h of the last layer after each sample's own last step, of a
-        reverse direction after the sample's first.
+        "sequence" returns y of all steps, (T, B, D*H), where D is the number of directions. "last" returns (B, D*H): h of the
+        last layer after each sample's own last step, and of a reverse direction after the sample's first step, where it ends.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit.
     """
 
     def __init__(self, rnn: Layer[Any], output: str = "sequence") -> None:
@@ -218,7 +269,7 @@ class Recurrent:
         return self.rnn.params
 
     def _batch(self, x: Any) -> Any:
-        """x must have an axis of samples."""
+        """x, which must have an axis of samples."""
         if np.ndim(x) != 3:
             raise ValueError(f"x: expected 3 dimensions (time, batch, input_size), got shape {np.shape(x)}; use x[:, None]")
         return x
@@ -254,17 +305,24 @@ class Recurrent:
 
 
 class Sequential(Parameters):
-    """Layers one after the other; `lengths` goes to the recurrent ones, `rng` to all that draw.
+    """A chain of layers: each reads what the one before returns. `lengths` and `rng` are passed to all of them.
 
     Parameters
     ----------
     *layers : Module
-        Layers of the kit, models of your own, or recurrent layers, which stand for ``Recurrent(layer)``.
+        Layers of the kit, models of your own, or recurrent layers of rnnfast, which are wrapped as ``Recurrent(layer)``. There
+        must be at least one, and none may occur twice.
 
     Attributes
     ----------
-    params : mapping
-        All parameters, the live arrays, with the layer's number before each name: ``0.weight``, ``1.weight_ih_l0``.
+    layers : list of Module
+    params : mapping of str to ndarray
+        The layers' own arrays. The number of the layer stands before each name: ``0.weight``, ``1.weight_ih_l0``.
+
+    Raises
+    ------
+    ValueError
+        If there is no layer, or one occurs twice.
     """
 
     def __init__(self, *layers: Module | Layer[Any]) -> None:

@@ -1,7 +1,11 @@
 """Losses, each with its gradient, and metrics.
 
-A loss takes predictions and targets and returns ``(value, gradient)``: the mean as a float and its gradient by the predictions.
-Sums are in float64. `mask` (True counts) or `ignore_index` leave elements out of the mean; their gradient is 0.
+A loss takes predictions and targets and returns ``(value, gradient)``: the mean over all elements as a float, and the gradient
+of that mean with respect to the predictions. A metric returns the value alone. Sums are computed in float64. Elements whose
+`mask` is False, or whose target is `ignore_index`, do not count in the mean, and their gradient is 0. If no element counts, the
+value is 0.
+
+All of them raise a TypeError or ValueError that names the argument if a dtype, shape or value does not fit.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from rnnfast._types import Array
 
 
 def _pair(y: Any, target: Any, mask: Any) -> tuple[Array, Array, Array | None, int]:
-    """Predictions and targets of one shape, the mask broadcast to it, how many elements count (at least 1)."""
+    """Predictions and targets of one shape, the mask broadcast to that shape, and how many elements count (at least 1)."""
     y = checks.float_array("y", y)
     target = np.asarray(target)
     if target.shape != y.shape:
@@ -47,16 +51,45 @@ def _only(gradient: Array, mask: Array | None) -> Array:
 
 
 def mean_squared_error(y: Any, target: Any, *, mask: Any = None) -> tuple[float, Array]:
-    """mean((y - target)^2), of one shape."""
+    """The mean of ``(y - target)^2``.
+
+    Parameters
+    ----------
+    y : array_like, float32 or float64
+    target : array_like, shape of y
+    mask : array_like of bool, optional
+        Which elements count. Its shape is that of y, or that of y without its last axes.
+
+    Returns
+    -------
+    value : float
+    gradient : ndarray, shape and dtype of y
+    """
     y, target, mask, count = _pair(y, target, mask)
     d = y - target
     return _total(d * d, mask) / count, _only(d * y.dtype.type(2 / count), mask)
 
 
 def binary_cross_entropy(logits: Any, target: Any, *, mask: Any = None) -> tuple[float, Array]:
-    """mean(log(1 + exp(z)) - target z) of logits z, targets 0 to 1, of one shape: stable for any z.
+    """The mean of ``log(1 + exp(z)) - target z``, the cross entropy of yes and no where yes has the probability sigmoid(z).
 
-    ``log(1 + exp(z)) = max(z, 0) + log1p(exp(-|z|))``; the gradient is (sigmoid(z) - target) / count."""
+    It is computed as ``max(z, 0) - target z + log1p(exp(-|z|))``, which overflows for no z. The gradient is
+    ``(sigmoid(z) - target) / count``.
+
+    Parameters
+    ----------
+    logits : array_like, float32 or float64
+        z.
+    target : array_like, shape of logits
+        Values from 0 to 1.
+    mask : array_like of bool, optional
+        Which elements count. Its shape is that of logits, or that of logits without its last axes.
+
+    Returns
+    -------
+    value : float
+    gradient : ndarray, shape and dtype of logits
+    """
     z, target, mask, count = _pair(logits, target, mask)
     if target.size and not (target.min() >= 0 and target.max() <= 1):
         raise ValueError(f"target: expected 0 <= target <= 1, got {target.min()} to {target.max()}")
@@ -67,23 +100,23 @@ def binary_cross_entropy(logits: Any, target: Any, *, mask: Any = None) -> tuple
 
 
 def cross_entropy(logits: Any, target: Any, *, ignore_index: int | None = None, mask: Any = None) -> tuple[float, Array]:
-    """mean(-log softmax(logits)[target]) over the last axis.
+    """The mean of ``-log softmax(logits)[target]``, with the softmax over the last axis.
 
     Parameters
     ----------
-    logits : (..., classes) array_like
+    logits : (..., classes) array_like, float32 or float64
     target : (...) array_like of int
         0 <= target < classes, or `ignore_index`.
     ignore_index : int, optional
-        Places with this target do not count.
+        Elements with this target do not count.
     mask : (...) array_like of bool, optional
-        Places that count.
+        Which elements count.
 
     Returns
     -------
     value : float
-    gradient : (..., classes) ndarray
-        (softmax - one_hot) / count.
+    gradient : (..., classes) ndarray, dtype of logits
+        ``(softmax - one_hot) / count``.
     """
     logits = checks.float_array("logits", logits)
     target = np.asarray(target)
@@ -114,13 +147,28 @@ def cross_entropy(logits: Any, target: Any, *, ignore_index: int | None = None, 
 
 
 def mean_absolute_error(y: Any, target: Any, *, mask: Any = None) -> float:
-    """mean(|y - target|), a metric."""
+    """The mean of ``|y - target|``, a metric. The arguments are those of `mean_squared_error`."""
     y, target, mask, count = _pair(y, target, mask)
     return _total(np.abs(y - target), mask) / count
 
 
 def accuracy(logits: Any, target: Any, *, ignore_index: int | None = None) -> float:
-    """Share of right answers: of the largest logit of the last axis, or, for a target of the shape of logits, of their sign."""
+    """The share of right answers, a metric.
+
+    Parameters
+    ----------
+    logits : array_like
+        (..., classes), where the answer is the class of the largest logit; or of the shape of target, where the answer is
+        whether the logit is above 0.
+    target : array_like
+        (...) of int, the right classes; or of the shape of logits, where values above 0.5 mean yes.
+    ignore_index : int, optional
+        Elements with this target do not count.
+
+    Returns
+    -------
+    float
+    """
     logits, target = np.asarray(logits), np.asarray(target)
     if target.shape == logits.shape:
         right = (logits > 0) == (target > 0.5)

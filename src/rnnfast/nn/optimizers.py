@@ -1,7 +1,7 @@
-"""Optimizers: they update the arrays of `params` in place, from gradients by the same names.
+"""Optimizers: they update the arrays of `params` in place, from gradients with the same names.
 
-The parameters' values, moments and gradients stand one after the other in flat arrays, so that a step is a dozen NumPy calls
-whatever the number of parameters.
+Gradients and moments of all parameters stand one after the other in flat arrays. A step is then a dozen NumPy calls, and a few
+for each parameter.
 """
 
 from __future__ import annotations
@@ -15,7 +15,19 @@ from rnnfast._types import Array
 
 
 def clip_grad_norm(grads: Mapping[str, Array], max_norm: float) -> float:
-    """Scales all gradients, in place, so that their common 2-norm is at most max_norm (above 0). Returns the norm before."""
+    """Scale all gradients in place, so that the 2-norm of all their elements together is at most `max_norm`.
+
+    Parameters
+    ----------
+    grads : mapping of str to ndarray
+    max_norm : float
+        Above 0, else it is a ValueError.
+
+    Returns
+    -------
+    float
+        The norm before scaling.
+    """
     if not max_norm > 0:
         raise checks.wrong_value("max_norm", "a number above 0", max_norm)
     square = sum(float(np.vdot(g, g)) for g in grads.values())
@@ -29,15 +41,28 @@ def clip_grad_norm(grads: Mapping[str, Array], max_norm: float) -> float:
 
 
 class Optimizer:
-    """What all optimizers share. `lr` may be changed at any time.
+    """What all optimizers share.
+
+    Parameters
+    ----------
+    params : mapping of str to ndarray
+        The arrays to update, at least one, all of one dtype. They are updated in place and must stay the same objects.
+    lr : float
+        The learning rate, 0 or more.
 
     Attributes
     ----------
     lr : float
+        May be changed at any time.
     steps : int
-        Updates done.
+        How many updates were done.
     state : dict of str to ndarray
-        Moments, flat; with `steps` all that an exact resume needs.
+        The moments, as flat arrays. Together with `steps` they are all that an exact resume needs.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit.
     """
 
     moments: tuple[str, ...] = ()  # names of the running means a subclass keeps
@@ -55,16 +80,21 @@ class Optimizer:
         self.state = {name: np.zeros(ends[-1], dtype) for name in self.moments}
 
     def updates(self, params: Mapping[str, Array]) -> bool:
-        """Whether exactly these arrays are what it updates."""
+        """Whether the optimizer updates exactly these arrays."""
         return params.keys() == self._params.keys() and all(params[name] is a for name, a in self._params.items())
 
     def step(self, grads: Mapping[str, Array]) -> None:
-        """One update; grads are not changed.
+        """Update the parameters once.
+
+        Parameters
+        ----------
+        grads : mapping of str to ndarray
+            A gradient for each parameter, by its name and of its shape. They are not changed.
 
         Raises
         ------
         ValueError
-            For a missing or unknown name, or a wrong shape; nothing is changed then.
+            If a name is missing or unknown, or a shape is wrong. No parameter is changed then.
         """
         if grads.keys() != self._params.keys():
             names = ", ".join(sorted(grads.keys() ^ self._params.keys()))
@@ -79,7 +109,7 @@ class Optimizer:
             p -= change[place].reshape(p.shape)
 
     def _change(self, g: Array, work: Array) -> Array:
-        """What to subtract from the parameters; g and work may be overwritten, and be the result."""
+        """What to subtract from the parameters. g (the gradients) and work (of its shape) may be overwritten and returned."""
         raise NotImplementedError
 
 
@@ -91,7 +121,15 @@ def at_least_zero(name: str, value: float, below: float = np.inf) -> float:
 
 
 class SGD(Optimizer):
-    """``v = momentum v + g;  p -= lr v``, as in PyTorch."""
+    """Stochastic gradient descent with momentum: ``v = momentum v + g;  p -= lr v``, as in PyTorch.
+
+    Parameters
+    ----------
+    params, lr
+        As in `Optimizer`.
+    momentum : float
+        0 or more; 0 is plain gradient descent.
+    """
 
     moments = ("velocity",)
 
@@ -107,7 +145,17 @@ class SGD(Optimizer):
 
 
 class RMSprop(Optimizer):
-    """``s = decay s + (1 - decay) g^2;  p -= lr g / (sqrt(s) + eps)``, as in PyTorch (its `alpha` is decay)."""
+    """RMSprop: ``s = decay s + (1 - decay) g^2;  p -= lr g / (sqrt(s) + eps)``, as in PyTorch, which calls decay `alpha`.
+
+    Parameters
+    ----------
+    params, lr
+        As in `Optimizer`.
+    decay : float
+        From 0 to below 1.
+    eps : float
+        0 or more.
+    """
 
     moments = ("square",)
 
@@ -129,8 +177,18 @@ class RMSprop(Optimizer):
 
 
 class Adam(Optimizer):
-    """Adam (Kingma and Ba 2015): ``m`` and ``s`` running means of g and g^2, ``p -= lr m' / (sqrt(s') + eps)`` with
-    ``m' = m / (1 - beta1^t)``, ``s' = s / (1 - beta2^t)``."""
+    """Adam (Kingma and Ba 2015): ``p -= lr m' / (sqrt(s') + eps)`` in update t, with ``m' = m / (1 - beta1^t)`` and
+    ``s' = s / (1 - beta2^t)``, where m and s are running means of g and g^2.
+
+    Parameters
+    ----------
+    params, lr
+        As in `Optimizer`.
+    betas : pair of float
+        beta1 and beta2, the decays of m and s, from 0 to below 1.
+    eps : float
+        0 or more.
+    """
 
     moments = ("mean", "square")
 
@@ -163,7 +221,15 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with decoupled weight decay (Loshchilov and Hutter 2019): first ``p -= lr weight_decay p``."""
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019): before each update of Adam, ``p -= lr weight_decay p``.
+
+    Parameters
+    ----------
+    params, lr, betas, eps
+        As in `Adam`.
+    weight_decay : float
+        0 or more.
+    """
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Learning-rate schedules for `fit`: after each epoch, by which factor the first rate is multiplied."""
+"""Learning-rate schedules for `fit`. After each epoch a schedule gives the factor by which the initial rate is multiplied."""
 
 from __future__ import annotations
 
@@ -9,16 +9,37 @@ from rnnfast._engine import checks
 
 
 class Schedule(Protocol):
-    """`state`: names of the attributes, numbers, that change from epoch to epoch; a checkpoint keeps them."""
+    """What `fit` needs of a schedule.
+
+    Attributes
+    ----------
+    state : tuple of str
+        The names of the attributes that change from epoch to epoch. They are numbers, and a checkpoint contains them.
+    """
 
     state: tuple[str, ...]
 
     def __call__(self, epochs: int, value: float) -> float:
-        """epochs: done so far; value: the last validation loss (or the training loss where there is none). The factor."""
+        """The factor for the next epoch.
+
+        Parameters
+        ----------
+        epochs : int
+            How many epochs are done.
+        value : float
+            The last validation loss, or the training loss where nothing is validated.
+        """
 
 
 class StepDecay:
-    """Times `factor` every so many epochs."""
+    """Multiplies the rate by `factor` after each `every` epochs.
+
+    Parameters
+    ----------
+    every : int
+        At least 1.
+    factor : float
+    """
 
     state: tuple[str, ...] = ()
 
@@ -30,7 +51,14 @@ class StepDecay:
 
 
 class CosineDecay:
-    """From 1 to `least` along half a cosine over so many epochs."""
+    """Lowers the factor from 1 to `least` along half a cosine.
+
+    Parameters
+    ----------
+    epochs : int
+        After how many epochs it reaches `least`, at least 1. It then stays there.
+    least : float
+    """
 
     state: tuple[str, ...] = ()
 
@@ -43,7 +71,16 @@ class CosineDecay:
 
 
 class ReduceOnPlateau:
-    """Times `factor` when the value has not fallen for more than `patience` epochs, but never below `least`."""
+    """Multiplies the rate by `factor` whenever the loss has not fallen for more than `patience` epochs.
+
+    Parameters
+    ----------
+    factor : float
+    patience : int
+        At least 1.
+    least : float
+        The smallest factor of the initial rate.
+    """
 
     state: tuple[str, ...] = ("best", "waited", "now")
 
