@@ -11,7 +11,7 @@ from rnnfast import reference
 from rnnfast.functions import gru, lstm, simple_rnn
 from rnnfast.layers import GRU, LSTM, SimpleRNN
 from rnnfast.pools import register_threadpoolctl
-from rnnfast.runtime import get_num_threads, set_num_threads, show_config, trim, use_isa
+from rnnfast.runtime import get_num_threads, num_threads, set_num_threads, show_config, trim, use_isa
 from rnnfast.version import __version__
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "get_num_threads",
     "gru",
     "lstm",
+    "num_threads",
     "reference",
     "register_threadpoolctl",
     "set_num_threads",
