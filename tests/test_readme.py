@@ -12,7 +12,8 @@ def blocks():
     return re.findall(r"```(\w+)\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
 
 
-def test_python_blocks():
+def test_python_blocks(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # they write files
     space: dict = {}
     ran, printed = 0, ""
     for language, code in blocks():

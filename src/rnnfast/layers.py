@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from rnnfast._engine import checks, settings
+from rnnfast._engine.elsewhere import LAYER, elsewhere
 from rnnfast._engine.forward import Recorded, forward
-from rnnfast._engine.stack import Elsewhere, Stack
+from rnnfast._engine.stack import Stack
 from rnnfast._engine.tapes import StackTape
 from rnnfast._types import Array, S
 from rnnfast.cells import GRU as GRU_CELL
@@ -50,6 +50,7 @@ _PARAMETERS = """
     """
 
 
+@elsewhere(LAYER)
 class Layer(Stack[S]):
     """Not public: what the three layers share."""
 
@@ -60,11 +61,6 @@ class Layer(Stack[S]):
         bound = 1 / np.sqrt(self.hidden_size)
         params = {name: draw.uniform(-bound, bound, shape).astype(self.dtype) for name, shape in self._shapes.items()}
         self.__dict__.update(rng=rng, _params=params)
-
-    @property
-    def params(self) -> Mapping[str, Array]:
-        """Read-only mapping of PyTorch's parameter names to the live arrays: an optimizer updates them in place."""
-        return MappingProxyType(self._params)
 
     def load_params(self, mapping: Mapping[str, Any]) -> None:
         """Copy values into the parameters.
@@ -156,8 +152,6 @@ class Layer(Stack[S]):
         y, final = forward(form, weights, inputs, recorded=recorded, rng=draw, checkpoint_every=checkpoint_every)
         y = checks.locked(form.outer(y, inputs.unbatched))
         return y, form.outer_state(final, inputs.unbatched), StackTape(form, recorded, inputs, y, self._names)
-
-    step = Elsewhere("steps are taken by the layer's frozen form: net.freeze().step")
 
     def freeze(self) -> Frozen[S]:
         """An immutable copy with prepacked weights: the fastest form for inference, and the one that can `step`.
