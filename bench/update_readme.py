@@ -17,6 +17,7 @@ from compare import draw
 from page import page, speed
 from results import Results
 from rnnfast.cells import CELLS
+from rnnfast.cells.conventions import CONVENTIONS
 from rnnfast.proof.report import title
 from tables import markdown_table
 
@@ -31,6 +32,16 @@ def support(figures: dict[str, Any]) -> str:
         option = "; ".join(f"`{name}` = {', '.join(map(str, choices))}" for name, choices in cell.options.items())
         rows.append([f"`{cell.layer}`, `{cell.name}`", option, " ".join(cell.gates), "float32, float64", isas, "yes", "yes"])
     return markdown_table(["cell", "options", "gates", "dtypes", "ISAs (x86-64)", "forward", "gradients"], rows)
+
+
+def gate_orders() -> str:
+    rows = []
+    for one in CONVENTIONS:
+        orders = "; ".join(f'{cell}: "{order}"' for cell, order in one.gate_order.items() if order)
+        rows.append(
+            [one.source, orders + (f" ({one.letters} there)" if one.letters else ""), one.weights, one.biases, one.note]
+        )
+    return markdown_table(["from", "`gate_order`", "weights", "biases", "else"], rows)
 
 
 def machine(figures: dict[str, Any]) -> str:
@@ -68,7 +79,7 @@ def benchmarks(folder: Path) -> str:
 def main() -> None:
     figures = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     text = README.read_text(encoding="utf-8")
-    parts = {"support": support(figures), "error": error(figures)}
+    parts = {"support": support(figures), "error": error(figures), "gate orders": gate_orders()}
     parts["char_rnn"] = sample(Path(sys.argv[2]).read_text(encoding="utf-8"), figures)
     parts["speed"] = benchmarks(Path(sys.argv[3]))
     for name, part in parts.items():

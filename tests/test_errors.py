@@ -1,6 +1,7 @@
 """Wrong input: a TypeError or ValueError that names the argument, what was expected, what came and the remedy."""
 
 import pickle
+import re
 import time
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import stacks
 
 import rnnfast
-from rnnfast._engine import checks
+from rnnfast._engine import checks, elsewhere
 from rnnfast.cells import CELLS
 
 T, B, I, H = 4, 3, 5, 6
@@ -53,15 +54,58 @@ def test_mixed_dtypes_name_the_cast(cell):
     for given, other in ((np.float32, np.float64), (np.float64, np.float32)):
         for name in arguments(cell):
             changes = {n: b.astype(other if n == name else given) for n, b in arguments(cell).items()}
-            told = rf"^{name}: expected dtype {np.dtype(given)} like .*, got {np.dtype(other)}; use {name}\.astype\(np\.float"
-            with pytest.raises(TypeError, match=told):
+            cast = rf"use np\.asarray\({name}, dtype=np\.{np.dtype(given)}\)$"
+            with pytest.raises(
+                TypeError, match=rf"^{name}: expected dtype {np.dtype(given)} like .*, got {np.dtype(other)}; {cast}"
+            ):
                 call(cell, changes)
-    with pytest.raises(TypeError, match=r"^x: expected dtype float32 like w_ih, got float64; use x\.astype\(np\.float32\)"):
+    with pytest.raises(
+        TypeError, match=r"^x: expected dtype float32 like w_ih, got float64; use np\.asarray\(x, dtype=np\.float32\)"
+    ):
         rnnfast.lstm(np.zeros((2, 1, 1)), np.zeros((4, 1), "f"), np.zeros((4, 1), "f"))
     with pytest.raises(TypeError, match=r"^x: expected dtype float32 like w_ih"):  # the states are NumPy's default too
         rnnfast.lstm(np.zeros((2, 1, 1)), *np.zeros((2, 4, 1), "f"), None, None, *np.zeros((2, 1, 1)))
-    with pytest.raises(TypeError, match=r"^state\[1\] \(c\): expected dtype float32 .*; cast it with \.astype\(np\.float32\)"):
+    with pytest.raises(TypeError, match=r"^state\[1\] \(c\): expected dtype float32 .*; use state\[1\]\.astype\(np\.float32\)"):
         layer("lstm")(np.zeros((T, B, I), "f"), (None, np.zeros((1, B, H))))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_layer_says_what_to_write(dtype):
+    """For a list as well as for an array of any dtype; what is told to be written then works."""
+    net, other = layer("gru", dtype=dtype), {"float32": "float64", "float64": "float32"}[dtype]
+    fast, good = net.freeze(), np.ones((T, B, I), dtype)
+    *_, tape = net.record(good)
+    calls = {
+        "x": (net, fast, net.record),
+        "x_t": (lambda a: fast.step(a[0]), lambda a: fast.step(a[0], out=fast.step(good[0]))),
+        "state": (lambda a: net(good, a[:1, :, :1].repeat(H, 2)), lambda a: fast.step(good[0], a[:1, :, :1].repeat(H, 2))),
+        "dy": (lambda a: tape.backward(a[:, :, :1].repeat(H, 2)),),
+    }
+    for name, runs in calls.items():
+        for run in runs:
+            for came in (other, "int64", "bool", "uint8", "float16"):
+                with pytest.raises(TypeError) as told:
+                    run(good.astype(came))
+                text = str(told.value)
+                assert text.startswith(f"{name}: expected dtype {dtype} like ") and f", got {came}; use " in text
+                assert text.endswith(f"; use {name}.astype(np.{dtype})")
+    for value, came in ((good.astype(int).tolist(), "int64"), (good.astype(float).tolist(), "float64")):
+        for name, run in (("x", net), ("x", fast), ("x_t", lambda a: fast.step(a[0]))):
+            if came == dtype:
+                assert stacks.same(run(value), run(good))
+                continue
+            with pytest.raises(TypeError, match=rf"^{name}: expected dtype {dtype} like the layer, got {came}; use ") as told:
+                run(value)
+            cast = str(told.value).partition("; use ")[2]
+            assert cast == f"np.asarray({name}, dtype=np.{dtype})"
+            assert stacks.same(run(eval(cast, {"np": np, name: value})), run(good))
+    with pytest.raises(TypeError, match=f"^x: expected dtype {dtype} like the layer, got None$"):
+        net(None)
+    swapped = good.astype(good.dtype.newbyteorder())
+    with pytest.raises(TypeError, match=rf"^x: expected native byte order, got .*; use x\.astype\(np\.{dtype}\)$"):
+        net(swapped)
+    with pytest.raises(TypeError, match=rf"^x: expected native byte order, got .*; use x\.astype\(np\.{dtype}\)$"):
+        net(swapped.astype(np.dtype(other).newbyteorder()))
 
 
 def test_other_kinds_of_arrays():
@@ -401,11 +445,25 @@ def test_attributes_and_shapes_cannot_change():
 
 
 def test_what_is_elsewhere():
-    """What a user reaches for on the wrong object tells where it is."""
+    """What a user reaches for on the wrong object, or knows from another library, tells where it is."""
     net = layer("lstm")
+    fast = net.freeze()
     with pytest.raises(AttributeError, match=r"^LSTM.step: expected .*net\.freeze\(\)\.step"):
         net.step(np.zeros((B, I), "f"))
     assert not hasattr(net, "step") and not hasattr(rnnfast.LSTM, "step") and not hasattr(net, "weights")
+    for thing, names in ((net, {**elsewhere.STACK, **elsewhere.LAYER}), (fast, {**elsewhere.STACK, **elsewhere.FROZEN})):
+        for name, hint in names.items():
+            with pytest.raises(AttributeError) as told:
+                getattr(thing, name)
+            assert str(told.value) == f"{type(thing).__name__}.{name}: expected an attribute, got none; {hint}"
+            assert not hasattr(thing, name) and not hasattr(type(thing), name) and name not in dir(thing)
+        for name in re.findall(r"net\.(\w+)", " ".join(names.values())):
+            assert hasattr(net, name) or hasattr(fast, name), name  # what is told to be written is there
+    assert {"params", "step"} <= set(dir(fast)) and {"record", "save"} <= set(dir(net))
+    assert {"state_dict", "parameters", "train", "eval", "to", "load_state_dict", "fit"} <= elsewhere.STACK.keys()
+    assert {"record", "load_params"} <= elsewhere.FROZEN.keys()
+    net.train = "one's own"
+    assert net.train == "one's own"
     *_, tape = net.record(np.zeros((T, B, I), "f"))
     with pytest.raises(TypeError, match="^tape: expected .*cannot be pickled"):
         pickle.dumps(tape)
@@ -428,12 +486,18 @@ def test_huge_numbers():
 
 
 def test_runtime():
+    threads = rnnfast.get_num_threads()
     for value in (0, -2):
         with pytest.raises(ValueError, match="^n: expected an integer >= 1"):
             rnnfast.set_num_threads(value)
+        with pytest.raises(ValueError, match="^n: expected an integer >= 1"), rnnfast.num_threads(value):
+            pass
     for value in (1.5, "2", None, True):
         with pytest.raises(TypeError, match="^n: expected an integer"):
             rnnfast.set_num_threads(value)
+        with pytest.raises(TypeError, match="^n: expected an integer"), rnnfast.num_threads(value):
+            pass
+    assert rnnfast.get_num_threads() == threads
     for name in ("AVX2", "sse9", "", None, 3):
         with pytest.raises(ValueError, match="^name: expected one of 'scalar'.*what this CPU has"), rnnfast.use_isa(name):
             pass

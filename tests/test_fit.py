@@ -1,6 +1,5 @@
 """nn.fit: it learns, stops early, resumes to the last bit, survives Ctrl-C, and refuses what would go wrong in silence."""
 
-import json
 import signal
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import pytest
 
 import rnnfast
 from rnnfast import nn
+from rnnfast._engine import container
 
 
 def problem(dropout=0.0):
@@ -92,7 +92,7 @@ def test_ctrl_c_keeps_the_last_checkpoint(tmp_path):
             break
     rest, _ = child.communicate(timeout=60)
     assert rest.split()[-1] == "stopped"
-    done = json.loads(np.load(file)["numbers"].item())["epochs"]
+    done = container.read(file).description["epochs"]
     assert done >= 3
     later, whole = problem(0.3), problem(0.3)
     assert train(*later, done + 3, checkpoint=file) == train(*whole, done + 3)
@@ -111,7 +111,7 @@ def test_fit_refuses(tmp_path):
     with pytest.raises(FloatingPointError, match="loss: expected finite values, got nan in epoch 1"):
         nn.fit(model, nn.mean_squared_error, adam, x * np.float32(np.nan), y)
     file = tmp_path / "other.npz"
-    np.savez(file, numbers=np.array("{}"), w=np.zeros(3))
+    container.write(file, {}, {"w": np.zeros(3)})
     with pytest.raises(ValueError, match="checkpoint: expected one of this model, optimizer, schedule, data and batch_size"):
         nn.fit(model, nn.mean_squared_error, adam, x, y, checkpoint=file)
 

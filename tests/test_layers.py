@@ -101,3 +101,15 @@ def test_the_set_covers_every_pair():
     for a, b in itertools.combinations(FACTORS, 2):
         met = {(row[a], row[b]) for row in rows}
         assert met == set(itertools.product(FACTORS[a], FACTORS[b])), (a, b)
+
+
+@pytest.mark.parametrize(("cell", "order"), [("lstm", "i f o g"), ("gru", "zrn")])
+def test_load_params_in_another_order_of_gates(cell, order):
+    """From transposed arrays in Fortran order too, as Keras keeps them."""
+    a, b = make(cell, input_size=3, hidden_size=4, seed=0), make(cell, input_size=3, hidden_size=4, seed=1)
+    own, letters = a.cell.gates, order.replace(" ", "")
+    moved = {name: np.concatenate([np.split(p, len(own))[own.index(g)] for g in letters]) for name, p in a.params.items()}
+    b.load_params({name: np.asfortranarray(value) for name, value in moved.items()}, gate_order=order)
+    assert all(np.array_equal(b.params[name], value) for name, value in a.params.items())
+    with pytest.raises(ValueError, match="^gate_order: expected the letters"):
+        b.load_params(moved, gate_order="i f")

@@ -122,6 +122,14 @@ def test_a_chain(torch, make, output, bidirectional):
         assert close(g.params[f"1.{name}"], p.grad)
 
 
+def test_number_of_parameters():
+    rnn, dense = rnnfast.LSTM(3, 4), nn.Dense(4, 2)
+    assert dense.num_params == 10 and nn.Dropout(0.5).num_params == 0 and nn.Embedding(6, 3).num_params == 18
+    assert nn.AdditiveAttention(2, 3, 4).num_params == 4 * (2 + 3 + 1)
+    assert nn.Recurrent(rnn).num_params == rnn.num_params == 16 * (3 + 4 + 2)
+    assert nn.Sequential(nn.Embedding(6, 3), rnn, dense).num_params == 18 + rnn.num_params + 10
+
+
 def test_layers_refuse():
     dense, embedding = nn.Dense(3, 2), nn.Embedding(4, 2)
     with pytest.raises(ValueError, match=r"x: expected shape \(\.\.\., 3\)"):

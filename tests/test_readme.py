@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
+import tempfile
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -46,7 +48,17 @@ def python_blocks(page: Path) -> list[Block]:
 
 @cache
 def outcomes(page: Path) -> dict[int, str | Exception]:
-    """Runs all Python blocks of a page; by the line of each, what it printed or raised."""
+    """Runs all Python blocks of a page, in a folder of their own; by the line of each, what it printed or raised."""
+    before = os.getcwd()
+    with tempfile.TemporaryDirectory() as folder:  # they may write files
+        os.chdir(folder)
+        try:
+            return _run(page)
+        finally:
+            os.chdir(before)
+
+
+def _run(page: Path) -> dict[int, str | Exception]:
     space: dict[str, object] = {}
     found: dict[int, str | Exception] = {}
     for block in python_blocks(page):

@@ -393,6 +393,16 @@ def test_pickle_deepcopy_repr_attributes(cell, option, dtype):
     assert eval(repr(net), {"rnnfast": rnnfast}).params.keys() == net.params.keys()
 
 
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_number_of_parameters(bias, bidirectional):
+    net, D = rnnfast.GRU(5, 7, 2, bias=bias, bidirectional=bidirectional), 1 + bidirectional
+    expected = sum(D * 3 * 7 * (inputs + 7 + 2 * bias) for inputs in (5, 7 * D))
+    assert net.num_params == net.freeze().num_params == expected and type(net.num_params) is int
+    with pytest.raises(AttributeError):
+        net.num_params = 3
+
+
 def test_pickle_with_buffers_that_lie_anywhere():
     """Out-of-band buffers (protocol 5) may be read-only and at odd addresses: the kernels need neither, an optimizer writes."""
     for net in (rnnfast.LSTM(5, 7, rng=0), rnnfast.LSTM(5, 7, rng=0).freeze()):

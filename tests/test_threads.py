@@ -312,6 +312,81 @@ def test_use_isa_is_of_one_thread():
     assert seen == [rnnfast.show_config("dicts")["CPU"]["isa"]]
 
 
+def test_num_threads_blocks():
+    """Nested, left by an exception, beside set_num_threads; and those of two threads, which end in the order they began in."""
+    before = rnnfast.get_num_threads()
+    with rnnfast.num_threads(3):
+        assert rnnfast.get_num_threads() == rnnfast.show_config("dicts")["Threads"]["threads"] == 3
+        with pytest.raises(KeyError), rnnfast.num_threads(10**30):
+            assert rnnfast.get_num_threads() == 256
+            raise KeyError
+        assert rnnfast.get_num_threads() == 3
+        rnnfast.set_num_threads(5)
+        assert rnnfast.get_num_threads() == 5
+        with rnnfast.num_threads(4):
+            rnnfast.set_num_threads(6)
+        assert rnnfast.get_num_threads() == 5
+    assert rnnfast.get_num_threads() == before
+
+    entered, left = threading.Event(), threading.Event()
+
+    def other():
+        with rnnfast.num_threads(8):
+            entered.set()
+            left.wait()
+            assert rnnfast.get_num_threads() == 8
+
+    with ThreadPoolExecutor(1) as pool:
+        with rnnfast.num_threads(7):
+            done = pool.submit(other)
+            entered.wait()
+        left.set()
+        done.result()
+    assert rnnfast.get_num_threads() == before
+
+
+def test_num_threads_blocks_of_many_threads():
+    """However they overlap, what is left in the end is what was set before."""
+    before, interval = rnnfast.get_num_threads(), sys.getswitchinterval()
+
+    def churn(n):
+        for _ in range(3000):
+            with rnnfast.num_threads(n):
+                pass
+
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(churn, range(before + 1, before + 5)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert rnnfast.get_num_threads() == before
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+def test_num_threads_holds_for_every_call():
+    """With one thread no worker is ever started, neither for packing nor for a step; after the block they are."""
+    code = """
+import os, numpy as np, rnnfast
+from rnnfast._kernels import _testing
+_testing.exceed_cpus(True); _testing.set_cost_model(1, 1); rnnfast.set_num_threads(3)
+x, net = np.zeros((5, 6, 300), np.float32), rnnfast.LSTM(300, 256, 2)
+def work():
+    fast = net.freeze()
+    fast(x), fast.step(x[0]), net(x)
+    y, _, tape = net.record(x)
+    tape.backward(y)
+    rnnfast.lstm(x, *list(net.params.values())[:4])
+    return len(os.listdir("/proc/self/task"))
+before = len(os.listdir("/proc/self/task"))
+with rnnfast.num_threads(1):
+    inside = work() - before
+print(inside, work() - before)
+"""
+    done = run_python(code, OPENBLAS_NUM_THREADS="1")
+    assert done.stdout == "0 2\n", done.stderr
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs RLIMIT_AS")
 def test_memory_that_runs_out():
     """A failed allocation is a MemoryError; the layer and the tape go on working."""
@@ -406,6 +481,11 @@ with threadpoolctl.threadpool_limits(1):
         assert rnnfast.get_num_threads() == 2
     assert rnnfast.get_num_threads() == 1
 assert rnnfast.get_num_threads() == 3
+with rnnfast.num_threads(4):
+    with threadpoolctl.threadpool_limits(1):
+        assert rnnfast.get_num_threads() == 1
+    assert rnnfast.get_num_threads() == 4
+assert rnnfast.get_num_threads() == 3
 with threadpoolctl.threadpool_limits(1, user_api="blas"):
     assert rnnfast.get_num_threads() == 3
 print("fine")
@@ -414,5 +494,12 @@ print("fine")
     assert done.stdout == "fine\n", done.stderr
 
 
-def test_importing_rnnfast_does_not_import_threadpoolctl():
-    assert run_python("import rnnfast, sys; print('threadpoolctl' in sys.modules)").stdout == "False\n"
+def test_importing_rnnfast_imports_little():
+    """What only files, checkpoints or threadpoolctl need is imported when they do."""
+    code = """
+import sys, numpy
+numpys = set(sys.modules)
+import rnnfast
+print({"threadpoolctl", "json", "zipfile", "pathlib"} & (set(sys.modules) - numpys))
+"""
+    assert run_python(code).stdout == "set()\n"

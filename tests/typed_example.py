@@ -1,9 +1,14 @@
 """What a user's typed code looks like; mypy --strict must accept it (test_typing.py)."""
 
+import io
+import tempfile
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
 import rnnfast
+from rnnfast import nn
 
 
 def train_step(net: rnnfast.LSTM, x: NDArray[np.float32]) -> float:
@@ -30,7 +35,7 @@ def stream(net: rnnfast.GRU, x: NDArray[np.float32]) -> None:
         fast.step(x_t, state, out=(y, state))
     threads: int = rnnfast.get_num_threads()
     rnnfast.set_num_threads(threads)
-    with rnnfast.use_isa("scalar"):
+    with rnnfast.use_isa("scalar"), rnnfast.num_threads(1):
         config = rnnfast.show_config("dicts")
     print(config["CPU"], rnnfast.__version__)
 
@@ -45,6 +50,17 @@ def states(lstm: rnnfast.LSTM, gru: rnnfast.GRU, x: NDArray[np.float32]) -> tupl
     return h_n, h, c, dh, dc
 
 
+def files(net: rnnfast.SimpleRNN, path: Path) -> rnnfast.SimpleRNN:
+    net.save(path)
+    net.freeze().save(io.BytesIO())
+    again: rnnfast.SimpleRNN = rnnfast.load(str(path))
+    sizes: list[int] = [net.num_params, net.freeze().num_params, nn.Sequential(net, nn.Dense(4, 1)).num_params]
+    print(sizes)
+    return again
+
+
 train_step(rnnfast.LSTM(2, 4, bidirectional=False), np.zeros((3, 2, 2), np.float32))
 states(rnnfast.LSTM(2, 4), rnnfast.GRU(2, 4), np.zeros((3, 2, 2), np.float32))
+with tempfile.TemporaryDirectory() as folder:
+    files(rnnfast.SimpleRNN(2, 4), Path(folder) / "net.npz")
 stream(rnnfast.GRU(2, 4), np.zeros((5, 1, 2), np.float32))

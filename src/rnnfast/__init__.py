@@ -11,7 +11,8 @@ from rnnfast import reference
 from rnnfast.functions import gru, lstm, simple_rnn
 from rnnfast.layers import GRU, LSTM, SimpleRNN
 from rnnfast.pools import register_threadpoolctl
-from rnnfast.runtime import get_num_threads, set_num_threads, show_config, trim, use_isa
+from rnnfast.runtime import get_num_threads, num_threads, set_num_threads, show_config, trim, use_isa
+from rnnfast.storage import load
 from rnnfast.version import __version__
 
 __all__ = [
@@ -21,7 +22,9 @@ __all__ = [
     "__version__",
     "get_num_threads",
     "gru",
+    "load",
     "lstm",
+    "num_threads",
     "reference",
     "register_threadpoolctl",
     "set_num_threads",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from rnnfast._engine import checks, settings
+from rnnfast._engine.elsewhere import FROZEN, elsewhere
 from rnnfast._engine.forward import forward
 from rnnfast._engine.settings import COMPILED, PRESENT
 from rnnfast._engine.stack import Stack, version_of
@@ -28,11 +29,13 @@ def locked(value: Array) -> Array:
     return copy
 
 
+@elsewhere(FROZEN)
 class Frozen(Stack[S]):
     """A layer's weights at the moment of ``net.freeze()``, packed for one ISA. Has the layer's constructor arguments as
     attributes; pickles; any number of threads may call it."""
 
     isa: str
+    _frozen = True
     _weights: tuple[Weights, ...]
     _one_way: bool  # forward only, so that it can step
     _fast: bool  # and time first, so that whole sequences may take the fast path
@@ -155,11 +158,10 @@ class Frozen(Stack[S]):
         if done is not None:
             return done
         form = self._form
-        x, I, H = checks.float_array("x_t", x_t), form.input_size, form.hidden_size
+        x, I, H = checks.float_array("x_t", x_t, form.dtype, "the layer"), form.input_size, form.hidden_size
         if x.ndim not in (1, 2) or x.shape[-1] != I:
             expected = (I,) if x.ndim == 1 else ("B", I)
             raise checks.wrong_shape("x_t", expected, "input_size" if x.ndim == 1 else "batch, input_size", x.shape)
-        checks.same_dtype("x_t", x, form.dtype, "the layer")
         unbatched = x.ndim == 1
         x = np.require(x, requirements=["C", "A"]).reshape(-1, I)
         B = x.shape[0]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from rnnfast._engine import checks, settings
+from rnnfast._engine.elsewhere import LAYER, elsewhere
 from rnnfast._engine.forward import Recorded, forward
-from rnnfast._engine.stack import Elsewhere, Stack
+from rnnfast._engine.stack import Stack
 from rnnfast._engine.tapes import StackTape
 from rnnfast._kernels import _fast_path
 from rnnfast._types import Array, S
@@ -51,6 +51,7 @@ _PARAMETERS = """
     """
 
 
+@elsewhere(LAYER)
 class Layer(Stack[S]):
     """Not public: what the three layers share."""
 
@@ -62,31 +63,31 @@ class Layer(Stack[S]):
         params = {name: draw.uniform(-bound, bound, shape).astype(self.dtype) for name, shape in self._shapes.items()}
         self.__dict__.update(rng=rng, _params=params)
 
-    @property
-    def params(self) -> Mapping[str, Array]:
-        """Read-only mapping of PyTorch's parameter names to the live arrays: an optimizer updates them in place."""
-        return MappingProxyType(self._params)
-
-    def load_params(self, mapping: Mapping[str, Any]) -> None:
+    def load_params(self, mapping: Mapping[str, Any], *, gate_order: str | None = None) -> None:
         """Copy values into the parameters.
 
         Parameters
         ----------
         mapping : mapping of str to array_like
-            Exactly the names of `params`, each with its shape and dtype.
+            Exactly the names of `params`, each with its shape and dtype, in any memory order.
+        gate_order : str, optional
+            The order of the gates' row blocks in these values, such as "z r n"; None is the layer's own. README has a table of
+            what others use.
 
         Raises
         ------
         TypeError, ValueError
-            For a missing or unknown name, a wrong shape or dtype; nothing is changed then.
+            For a missing or unknown name, a wrong shape, dtype or gate order; nothing is changed then.
         """
+        blocks = checks.gate_order(gate_order, self.cell.gates)
         values = checks.named_parameters(mapping, self._shapes, self.dtype)
         for name, value in self._params.items():
             if not value.flags.writeable:
                 raise ValueError(f"{name}: expected a writeable parameter to load into, got a read-only one")
         values = {name: value.copy() for name, value in values.items()}  # one may be a view of another's parameter
         for name, value in values.items():
-            self._params[name][...] = value
+            gates = value.reshape(len(self.cell.gates), -1)
+            self._params[name][...] = (gates if blocks is None else gates[list(blocks)]).reshape(value.shape)
 
     def __call__(self, x: Any, state: Any = None, *, lengths: Any = None) -> tuple[Array, S]:
         """Inference over a whole sequence.
@@ -163,8 +164,6 @@ class Layer(Stack[S]):
         y, final = forward(form, weights, inputs, recorded=recorded, rng=draw, checkpoint_every=checkpoint_every)
         y = checks.locked(form.outer(y, inputs.unbatched))
         return y, form.outer_state(final, inputs.unbatched), StackTape(form, recorded, inputs, y, self._names)
-
-    step = Elsewhere("steps are taken by the layer's frozen form: net.freeze().step")
 
     def freeze(self) -> Frozen[S]:
         """An immutable copy with prepacked weights: the fastest form for inference, and the one that can `step`.

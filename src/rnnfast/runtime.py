@@ -1,4 +1,4 @@
-"""Threads, ISA, kept memory and what this installation is: set_num_threads, get_num_threads, use_isa, trim, show_config."""
+"""Threads, ISA, kept memory and what this installation is."""
 
 import os
 import platform
@@ -13,11 +13,21 @@ from rnnfast._engine.settings import COMPILED, PRESENT
 from rnnfast._kernels import _core
 from rnnfast.version import __version__
 
-__all__ = ["COMPILED", "PRESENT", "current_isa", "get_num_threads", "set_num_threads", "show_config", "trim", "use_isa"]
+__all__ = [
+    "COMPILED",
+    "PRESENT",
+    "current_isa",
+    "get_num_threads",
+    "num_threads",
+    "set_num_threads",
+    "show_config",
+    "trim",
+    "use_isa",
+]
 
 
 def set_num_threads(n: int) -> None:
-    """Set how many threads a call may use, for the whole process.
+    """Set how many threads a call may use, for the whole process; `num_threads` does so for a while.
 
     Results do not depend on it, to the last bit. The default is the number of CPUs in the process's affinity mask, or fewer if
     a container's CPU quota (cgroup v2) allows fewer, or ``RNNFAST_NUM_THREADS``. Small calls use fewer, and no call uses more
@@ -28,12 +38,48 @@ def set_num_threads(n: int) -> None:
     TypeError, ValueError
         If `n` is not an integer >= 1.
     """
-    settings.num_threads = min(checks.positive("n", n), _core.MAX_THREADS)
+    settings.want_threads(n)
 
 
 def get_num_threads() -> int:
     """How many threads a call may use."""
     return settings.num_threads
+
+
+@contextmanager
+def num_threads(n: int) -> Iterator[None]:
+    """Let a call use `n` threads inside the ``with`` block, and after it as many as before.
+
+    As `set_num_threads`, it is for the whole process: calls of other Python threads meanwhile use `n` as well, so that nothing
+    is looked up for each step of a stream. Blocks may be nested, and those of several Python threads may overlap: the one
+    entered last holds, and when all have ended, what was set before the first. `set_num_threads` inside a block holds to its
+    end.
+
+    Parameters
+    ----------
+    n : int
+        As of `set_num_threads`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `n` is not an integer >= 1.
+
+    Examples
+    --------
+    >>> before = rnnfast.get_num_threads()
+    >>> with rnnfast.num_threads(1):
+    ...     rnnfast.get_num_threads()
+    1
+    >>> rnnfast.get_num_threads() == before
+    True
+    """
+    block = object()
+    settings.want_threads(n, block)
+    try:
+        yield
+    finally:
+        settings.leave(block)
 
 
 def current_isa() -> int:

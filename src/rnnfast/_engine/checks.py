@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,9 +49,11 @@ def wrong_type(name: str, expected: str, got: object) -> TypeError:
 
 
 # ---- arrays ---------------------------------------------------------------------------------------------------------------
-def float_array(name: str, value: Any) -> Array:
-    """np.asarray without a change of dtype: float32 or float64, native byte order; no masked array, no np.matrix."""
-    if type(value) is np.ndarray and value.dtype in FLOATS:
+def float_array(name: str, value: Any, dtype: FloatDType | None = None, leader: str = "") -> Array:
+    """np.asarray without a change of dtype: float32 or float64, or the one of `leader` if that is given; native byte order; no
+    masked array, no np.matrix."""
+    accepted = FLOATS if dtype is None else (dtype,)
+    if type(value) is np.ndarray and value.dtype in accepted:
         return value
     parts = value if isinstance(value, (list, tuple)) else (value,)
     if any(isinstance(part, np.ma.MaskedArray) for part in parts):
@@ -63,17 +65,23 @@ def float_array(name: str, value: Any) -> Array:
     except ValueError as error:  # ragged nested lists
         raise ValueError(f"{name}: expected an array, got nested sequences of unequal lengths ({error})") from None
     if array.dtype.newbyteorder("=") in FLOATS and not array.dtype.isnative:
-        raise TypeError(f"{name}: expected native byte order, got {array.dtype.str}; use {name}.astype(np.{array.dtype.name})")
-    if array.dtype not in FLOATS:
-        remedy = f"cast it, e.g. np.asarray({name}, dtype=np.float32)"
-        raise TypeError(f"{name}: expected dtype float32 or float64, got {array.dtype}; {remedy}")
+        remedy = cast(name, dtype or array.dtype, method=True)
+        raise TypeError(f"{name}: expected native byte order, got {array.dtype.str}; use {remedy}")
+    if array.dtype not in accepted:
+        expected = "float32 or float64" if dtype is None else f"{dtype} like {leader}"
+        if value is None:  # as an array it would be NaN
+            raise TypeError(f"{name}: expected dtype {expected}, got None")
+        remedy = "cast it, e.g. " + cast(name, FLOATS[0])
+        if dtype is not None:
+            remedy = "use " + cast(name, dtype, method=isinstance(value, np.ndarray))
+        raise TypeError(f"{name}: expected dtype {expected}, got {array.dtype}; {remedy}")
     return array
 
 
-def same_dtype(name: str, array: Array, dtype: FloatDType, leader: str) -> None:
-    if array.dtype != dtype:
-        cast = f"use {name}.astype" if name.isidentifier() else "cast it with .astype"
-        raise TypeError(f"{name}: expected dtype {dtype} like {leader}, got {array.dtype}; {cast}(np.{dtype.name})")
+def cast(name: str, dtype: FloatDType, *, method: bool = False) -> str:
+    """The expression that casts an argument; that of "state[1] (c)" is state[1]. method: it is known to be an array."""
+    expression = name.partition(" ")[0]
+    return f"{expression}.astype(np.{dtype.name})" if method else f"np.asarray({expression}, dtype=np.{dtype.name})"
 
 
 def one_dtype(w_ih: Array, w_hh: Array, others: Mapping[str, Array | None]) -> None:
@@ -83,18 +91,18 @@ def one_dtype(w_ih: Array, w_hh: Array, others: Mapping[str, Array | None]) -> N
     dtype: FloatDType = w_ih.dtype if w_ih.dtype == w_hh.dtype else max(dtypes, key=dtypes.count)
     leader = next(name for name, a in given.items() if a.dtype == dtype)
     for name, array in given.items():
-        same_dtype(name, array, dtype, leader)
+        if array.dtype != dtype:
+            remedy = cast(name, dtype)  # it may have been a list
+            raise TypeError(f"{name}: expected dtype {dtype} like {leader}, got {array.dtype}; use {remedy}")
 
 
 def exact(
     name: str, value: Any, shape: tuple[int, ...], meaning: str, dtype: FloatDType | None = None, leader: str = ""
 ) -> Array:
     """A C-contiguous array of exactly this shape and dtype, if one is given (a copy only where it must be)."""
-    array = float_array(name, value)
+    array = float_array(name, value, dtype, leader)
     if array.shape != shape:
         raise wrong_shape(name, shape, meaning, array.shape)
-    if dtype is not None:
-        same_dtype(name, array, dtype, leader)
     return array if array.flags.carray else np.require(array, requirements=["C", "A"])
 
 
@@ -102,10 +110,9 @@ def gradient_of_y(dy: Any, shape: tuple[int, ...], dtype: FloatDType) -> Array |
     """dy of a backward call, as the kernels need it; None stays None."""
     if dy is None:
         return None
-    array = float_array("dy", dy)
+    array = float_array("dy", dy, dtype, "y")
     if array.shape != shape:
         raise wrong_shape("dy", shape, "as y", array.shape)
-    same_dtype("dy", array, dtype, "y")
     return rows_contiguous(array)
 
 
@@ -119,9 +126,9 @@ def rows_contiguous(array: Array) -> Array:
     return array if fits or array.size == 0 else array.copy(order="C")
 
 
-def sequence(value: Any, input_size: int, *, batch_first: bool = False) -> tuple[Array, bool]:
-    """x as a (T, B, I) view, and whether it was unbatched."""
-    x = float_array("x", value)
+def sequence(value: Any, input_size: int, dtype: FloatDType | None = None, *, batch_first: bool = False) -> tuple[Array, bool]:
+    """x as a (T, B, I) view, and whether it was unbatched. dtype: of the layer."""
+    x = float_array("x", value, dtype, "the layer")
     axes = "batch, time, input_size" if batch_first else "time, batch, input_size"
     if x.ndim not in (2, 3):
         raise ValueError(f"x: expected 3 dimensions ({axes}) or 2 (time, input_size), got shape {x.shape}")
@@ -259,14 +266,25 @@ def unchanged(name: str, array: Array, shape: tuple[int, ...], dtype: FloatDType
         raise wrong_shape(name, shape, expected, array.shape, "assign values, not its shape or memory")
 
 
+def exact_names(name: str, mapping: Any, names: Iterable[str]) -> None:
+    """A mapping of exactly these names."""
+    if not isinstance(mapping, Mapping):
+        raise wrong_type(name, f"a mapping with the names {listed(names)}", mapping)
+    expected = dict.fromkeys(names)
+    for problem, wrong in (("missing", expected.keys() - mapping.keys()), ("unknown", mapping.keys() - expected.keys())):
+        if wrong:
+            raise ValueError(f"{name}: expected the names {listed(expected)}, got {problem} {listed(sorted(map(str, wrong)))}")
+
+
+def listed(names: Iterable[str]) -> str:
+    """Not more of them than one reads."""
+    first = [name[:100] for name in names]
+    return ", ".join(first[:16]) + (f", ... ({len(first)} in all)" if len(first) > 16 else "")
+
+
 def named_parameters(mapping: Any, shapes: Mapping[str, tuple[int, ...]], dtype: FloatDType) -> dict[str, Array]:
     """Exactly the parameters of a layer, each with its shape and dtype, C-contiguous."""
-    if not isinstance(mapping, Mapping):
-        raise wrong_type("mapping", "a mapping of parameter names to arrays", mapping)
-    for problem, names in (("missing", shapes.keys() - mapping.keys()), ("unknown", mapping.keys() - shapes.keys())):
-        if names:
-            listed = ", ".join(sorted(map(str, names)))
-            raise ValueError(f"mapping: expected the names {', '.join(shapes)}, got {problem} {listed}")
+    exact_names("mapping", mapping, shapes)
     return {
         name: exact(name, mapping[name], shape, "gates*hidden" + (", input" if len(shape) == 2 else ""), dtype, "the layer")
         for name, shape in shapes.items()

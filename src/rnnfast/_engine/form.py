@@ -80,8 +80,7 @@ class Form(NamedTuple):
 
     def check(self, x: Any, state: Any, lengths: Any) -> Inputs:
         """The arguments of a layer's call."""
-        view, unbatched = checks.sequence(x, self.input_size, batch_first=self.batch_first)
-        checks.same_dtype("x", view, self.dtype, "the layer")
+        view, unbatched = checks.sequence(x, self.input_size, self.dtype, batch_first=self.batch_first)
         T, B, _ = view.shape
         self.check_size(T, B)
         initial = self.check_state("state", state, B, unbatched)

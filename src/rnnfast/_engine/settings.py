@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from pathlib import Path
 
 from rnnfast._engine import checks
 from rnnfast._kernels import _core
@@ -26,7 +25,7 @@ def cpus_in_mask() -> int:
     return os.cpu_count() or 1
 
 
-def cpus_of_quota(own: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> int | None:
+def cpus_of_quota(own: str = "/proc/self/cgroup", root: str = "/sys/fs/cgroup") -> int | None:
     """Whole CPUs that a container's quota allows, at least 1; None where there is no quota.
 
     Linux's cgroup v2: ``cpu.max`` holds "quota period" in microseconds, or "max", for the group of this process and for each
@@ -35,21 +34,22 @@ def cpus_of_quota(own: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys
     """
     least: float | None = None
     try:
-        text = own.read_text("utf-8", "surrogateescape")  # a group may have any name
-        path = next(line[3:] for line in text.splitlines() if line.startswith("0::"))
+        with open(own, encoding="utf-8", errors="surrogateescape") as file:  # a group may have any name
+            group = next(line[3:].strip("/\n") for line in file if line.startswith("0::"))
     except (OSError, StopIteration):
         return None
-    group = root / path.strip("/")
-    for folder in (group, *group.parents):
+    while True:
         try:
-            quota, period = (folder / "cpu.max").read_text().split()[:2]
+            with open(os.path.join(root, group, "cpu.max"), encoding="utf-8") as file:
+                quota, period = file.read().split()[:2]
             cpus = float(quota) / float(period)  # float("max") is a ValueError
         except (OSError, ValueError, ZeroDivisionError):
             pass
         else:
             least = cpus if least is None else min(least, cpus)
-        if folder == root:
+        if not group:
             break
+        group = os.path.dirname(group)
     return None if least is None else max(1, int(least))
 
 
@@ -71,4 +71,25 @@ class _OfThisThread(threading.local):
 
 
 here = _OfThisThread()
-num_threads = min(_threads_at_start(), _core.MAX_THREADS)
+num_threads = min(_threads_at_start(), _core.MAX_THREADS)  # a plain attribute, since each step of a stream reads it
+_wanted: dict[object, int] = {"process": num_threads}  # and by each open block, in the order of entry: the last one holds
+
+
+def want_threads(n: object, block: object = None) -> None:
+    """By a new block, or if that is None by the innermost, or, outside of all blocks, by the process."""
+    threads = min(checks.positive("n", n), _core.MAX_THREADS)
+    _wanted[list(_wanted.copy())[-1] if block is None else block] = threads
+    _hold()
+
+
+def leave(block: object) -> None:
+    """Blocks of several Python threads may end in any order: what holds from here on is wanted by one that is still open."""
+    del _wanted[block]
+    _hold()
+
+
+def _hold() -> None:
+    """Without a lock, which a fork could leave locked for ever: whoever sets the number last looks again."""
+    global num_threads
+    while num_threads != (last := list(_wanted.copy().values())[-1]):
+        num_threads = last

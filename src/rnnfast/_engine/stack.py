@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, Generic
 
 import numpy as np
 
 from rnnfast._engine import checks, settings
+from rnnfast._engine.elsewhere import STACK, elsewhere
 from rnnfast._engine.form import Form, pack
+from rnnfast._engine.parameters import Parameters
 from rnnfast._kernels._weights import Weights
-from rnnfast._types import Array, S
+from rnnfast._types import S
 from rnnfast.cells import Cell
 
 MAX_LAYERS = 10_000  # more is a mistake, and its parameters alone would take minutes to name
-STATE_VERSION = 1  # of what pickling writes
+STATE_VERSION = 1  # of what pickling and `save` write
+FILE_KIND = "rnnfast layer"  # as `save` tells it from other files
 DEFAULTS: dict[str, Any] = {
     "num_layers": 1,
     "bias": True,
@@ -24,27 +26,15 @@ DEFAULTS: dict[str, Any] = {
     "bidirectional": False,
     "dtype": np.dtype(np.float32),
 }
+ARGUMENTS = ("input_size", "hidden_size", *DEFAULTS)  # of all constructors, but for rng
 
 
 def _of_form(name: str, doc: str) -> Any:
     return property(lambda self: getattr(self._form, name), doc=doc)
 
 
-class Elsewhere:
-    """An attribute that users look for here in vain: reading it is an AttributeError that tells where to look. (A __getattr__
-    would tell as well, but makes every attribute slower: 0.1 us of a step.)"""
-
-    def __init__(self, hint: str) -> None:
-        self._hint = hint
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, instance: object, owner: type) -> Any:
-        raise AttributeError(f"{owner.__name__}.{self._name}: expected an attribute, got none; {self._hint}")
-
-
-class Stack(Generic[S]):
+@elsewhere(STACK)
+class Stack(Parameters, Generic[S]):
     """Not public. Attributes as the constructors of `rnnfast.LSTM` and its kin document them; they never change, since a layer
     whose sizes did not fit its arrays would write past them."""
 
@@ -53,7 +43,7 @@ class Stack(Generic[S]):
     _form: Form
     _names: list[tuple[str, ...]]  # of the parameters, by place
     _shapes: dict[str, tuple[int, ...]]
-    _params: dict[str, Array]
+    _frozen = False
 
     input_size = _of_form("input_size", "I")
     hidden_size = _of_form("hidden_size", "H")
@@ -114,19 +104,13 @@ class Stack(Generic[S]):
             raise AttributeError(f"{name}: expected to stay as the constructor made it; make a new layer")
         super().__delattr__(name)
 
-    @property
-    def params(self) -> Mapping[str, Array]:
-        """Read-only mapping of PyTorch's parameter names to the arrays."""
-        return MappingProxyType(self._params)
-
     def _pack(self, isa: int, *, trainable: bool) -> list[Weights]:
         """One Weights a layer and direction."""
         return pack(self._form, self._names, self._shapes, self._params, isa, settings.num_threads, trainable=trainable)
 
     def _arguments(self) -> dict[str, Any]:
         """The constructor's arguments, but for rng."""
-        names = ("input_size", "hidden_size", *DEFAULTS)
-        return {**{name: getattr(self, name) for name in names}, **self._form.variant.options}
+        return {**{name: getattr(self, name) for name in ARGUMENTS}, **self._form.variant.options}
 
     def __repr__(self) -> str:
         arguments = self._arguments()
@@ -137,13 +121,43 @@ class Stack(Generic[S]):
                 shown.append(f"{name}={(value.name if name == 'dtype' else value)!r}")
         return f"rnnfast.{self.cell.layer}({', '.join(shown)})"
 
-    # ---- pickling, copying -----------------------------------------------------------------------------------------------
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if hasattr(self, name)]  # without what is elsewhere
+
+    # ---- files, pickling, copying ----------------------------------------------------------------------------------------
+    def save(self, file: Any) -> None:
+        """Write the layer into an .npz file: its parameters by name, and a description as JSON; `rnnfast.load` gives it back.
+
+        `numpy.load` reads the arrays as well. The constructor's `rng`, a subclass and attributes of your own are not in the
+        file: pickle keeps them.
+
+        Parameters
+        ----------
+        file : str, os.PathLike or binary file
+            A path is the name as it stands, without an ``.npz`` added. What is there is replaced when all is written: if
+            writing fails, or is interrupted, it stays as it was.
+
+        Raises
+        ------
+        TypeError
+            If `file` is neither a path nor a binary file.
+        OSError
+        """
+        from rnnfast._engine import container  # with what it needs, not everybody's: importing rnnfast stays quick
+
+        described = {"format": FILE_KIND, "cell": self.cell.name, "frozen": self._frozen, **self._description()}
+        container.write(file, described, self._params)
+
+    def _description(self) -> dict[str, Any]:
+        """What tells this layer from others of its cell, parameters apart."""
+        arguments = self._arguments()
+        options = {name: arguments.pop(name) for name in self.cell.options}
+        return {"version": STATE_VERSION, "arguments": {**arguments, "dtype": self.dtype.name}, "options": options}
+
     def __getstate__(self) -> dict[str, Any]:
         own = ("rng", "_form", "_names", "_shapes", "_params", *self.cell.options)
         return {
-            "version": STATE_VERSION,
-            "arguments": {name: value for name, value in self._arguments().items() if name not in self.cell.options},
-            "options": dict(self._form.variant.options),
+            **self._description(),
             "rng": self.rng,
             "params": {name: value.copy() for name, value in self._params.items()},
             "more": {name: value for name, value in self.__dict__.items() if name not in own},  # what the user added
@@ -157,8 +171,8 @@ class Stack(Generic[S]):
         self.__dict__.update(state["more"], rng=state["rng"], _params={name: value.copy() for name, value in params.items()})
 
 
-def version_of(state: Mapping[str, Any]) -> int:
-    """The version of what pickling wrote; another than this one's is an error."""
+def version_of(state: Mapping[str, Any], name: str = "pickle") -> int:
+    """The version of what pickling or `save` wrote; another than this one's is an error."""
     if (came := state.get("version")) != STATE_VERSION:
-        raise ValueError(f"pickle: expected version {STATE_VERSION}, got {came}; load it with the rnnfast that wrote it")
+        raise ValueError(f"{name}: expected version {STATE_VERSION}, got {came}; load it with the rnnfast that wrote it")
     return STATE_VERSION

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from rnnfast._engine import checks
+from rnnfast._engine.parameters import Parameters
 from rnnfast._types import Array
-from rnnfast.nn.layers import Parameters, last_axis, uniform
+from rnnfast.nn.layers import last_axis, uniform
 
 
 @dataclass(frozen=True)

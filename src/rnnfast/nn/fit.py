@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnfast._engine import checks
+from rnnfast._engine import checks, container
 from rnnfast._types import Array
 from rnnfast.nn.layers import Module
 from rnnfast.nn.optimizers import Optimizer, clip_grad_norm
@@ -369,26 +367,20 @@ class _State:
             "kind": self.kind,
             "rng": self.rng.bit_generator.state,
         }
-        part = file.with_name(file.name + ".part")
-        with open(part, "wb") as stream:
-            np.savez(
-                stream, allow_pickle=False, numbers=np.array(json.dumps(numbers, default=np.ndarray.tolist)), **self._arrays()
-            )
-        part.replace(file)
+        container.write(file, numbers, self._arrays())
 
     def load(self, file: Path) -> None:
         try:
-            with np.load(file) as archive:  # arrays only: NumPy reads no pickles unless asked
-                stored = {name: archive[name] for name in archive.files}
-            numbers = json.loads(stored.pop("numbers").item())
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            content = container.read(file)
+        except ValueError as error:
             raise ValueError(f"checkpoint: expected a file that fit has written, got {file} ({error})") from None
-        arrays = self._arrays()
-        same = stored.keys() == arrays.keys() and numbers.get("kind") == self.kind
-        if not same or any(stored[name].shape != a.shape or stored[name].dtype != a.dtype for name, a in arrays.items()):
-            raise ValueError(
-                f"checkpoint: expected one of this model, optimizer, schedule, data and batch_size, got another in {file}"
-            )
+        numbers, arrays = content.description, self._arrays()
+        try:
+            checks.one_of("kind", numbers.get("kind"), [self.kind])
+            stored = content.arrays({name: (a.shape, a.dtype) for name, a in arrays.items()})
+        except ValueError as error:
+            expected = "one of this model, optimizer, schedule, data and batch_size"
+            raise ValueError(f"checkpoint: expected {expected}, got another in {file} ({error})") from None
         for name, a in arrays.items():
             a[...] = stored[name]
         self.history, self.epochs, self.waited = numbers["history"], numbers["epochs"], numbers["waited"]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
 
 from rnnfast._engine import checks
 from rnnfast._engine.dropout import draw_kept, drop
+from rnnfast._engine.parameters import Parameters
 from rnnfast._engine.tapes import ModelGradients as Gradients
 from rnnfast._types import Array
 from rnnfast.layers import Layer
@@ -54,22 +54,10 @@ class Tape:
         RuntimeError
             If a recurrent layer is on the tape and backward was called before.
         """
-        dy = checks.float_array("dy", dy)
+        dy = checks.float_array("dy", dy, self._dtype, "y")
         if dy.shape != self._shape:
             raise checks.wrong_shape("dy", self._shape, "as y", dy.shape)
-        checks.same_dtype("dy", dy, self._dtype, "y")
         return self._backward(dy, need_x)
-
-
-class Parameters:
-    """What layers with parameters share."""
-
-    _params: dict[str, Array]
-
-    @property
-    def params(self) -> Mapping[str, Array]:
-        """Read-only mapping of names to the live arrays: an optimizer updates them in place."""
-        return MappingProxyType(self._params)
 
 
 class Module(Protocol):
@@ -93,10 +81,9 @@ def uniform(rng: Any, fan_in: int, shape: tuple[int, ...], dtype: Any) -> Array:
 
 def last_axis(name: str, x: Any, size: int, dtype: Any) -> Array:
     """x as an array of the layer's dtype whose last axis is `size`."""
-    array = checks.float_array(name, x)
+    array = checks.float_array(name, x, dtype, "the layer")
     if array.ndim == 0 or array.shape[-1] != size:
         raise checks.wrong_shape(name, ("...", size), "..., in_features", array.shape)
-    checks.same_dtype(name, array, dtype, "the layer")
     return array
 
 
@@ -242,7 +229,7 @@ class Dropout(Parameters):
         return drop(x, kept, self.probability, np.empty_like(x, order="C")), Tape(x, backward)
 
 
-class Recurrent:
+class Recurrent(Parameters):
     """A recurrent layer as a part of a chain. It takes x (T, B, I), starts from zero states, and returns one array.
 
     Parameters

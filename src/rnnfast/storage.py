@@ -1,0 +1,70 @@
+"""Layers in files: `load`. What `save` writes of a layer is in _engine/stack.py, the file's format in _engine/container.py."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from rnnfast._engine import checks
+from rnnfast._engine.stack import ARGUMENTS, FILE_KIND, version_of
+from rnnfast.layers import LAYERS, Layer
+
+__all__ = ["load"]
+
+
+def load(file: Any) -> Any:
+    """The layer that ``net.save(file)`` wrote, or of a frozen layer a frozen one.
+
+    Nothing in the file is executed, so that a file from anywhere is at worst refused.
+
+    Parameters
+    ----------
+    file : str, os.PathLike or binary file
+        A file object is read to its end.
+
+    Returns
+    -------
+    SimpleRNN, LSTM, GRU or Frozen
+        With the arguments and parameters of the one that was saved; its `rng` is None. A frozen layer is packed for the ISA in
+        use here (`rnnfast.use_isa`).
+
+    Raises
+    ------
+    ValueError
+        If `save` did not write the file, it is damaged, or a later version wrote it; the text names the file and what is wrong.
+    TypeError
+        If `file` is neither a path nor a binary file.
+    OSError, MemoryError
+        FileNotFoundError, for example.
+    """
+    from rnnfast._engine import container  # not everybody's, as in `save`
+
+    try:
+        content = container.read(file)
+        layer = _described(content.description)
+        layer.__dict__.update(_params=content.arrays({name: (shape, layer.dtype) for name, shape in layer._shapes.items()}))
+    except ValueError as error:
+        path = getattr(file, "name", "file") if hasattr(file, "read") else os.fspath(file)
+        raise ValueError(f"{path}: {error}") from None
+    return layer.freeze() if content.description["frozen"] else layer
+
+
+def _described(description: Mapping[str, Any]) -> Layer[Any]:
+    """A layer without parameters."""
+    try:
+        checks.one_of("format", description.get("format"), [FILE_KIND])
+        version_of(description, "description")
+        checks.exact_names("description", description, ("format", "version", "cell", "frozen", "arguments", "options"))
+        checks.flag("frozen", description["frozen"])
+        kind = LAYERS[checks.one_of("cell", description["cell"], list(LAYERS))]
+        arguments, options = description["arguments"], description["options"]
+        checks.exact_names("arguments", arguments, ARGUMENTS)
+        checks.exact_names("options", options, kind.cell.options)
+        checks.one_of("dtype", arguments["dtype"], [dtype.name for dtype in checks.FLOATS])
+        layer = kind.__new__(kind)
+        layer._set_form(options, **arguments)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+    layer.__dict__.update(rng=None)
+    return layer
