@@ -116,14 +116,12 @@ def figure(file: str, width: float = 9, height: float = 3.5, rows: int = 1):
     if not file:
         return None, None
     try:
-        import matplotlib
+        from matplotlib.figure import Figure
     except ModuleNotFoundError as missing:
         remedy = f"{INSTALL}, or give --plot '' for no picture"
         raise ValueError(f"--plot: the package {missing.name}, which draws {file}, is not installed; {remedy}") from missing
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    fig, axes = plt.subplots(rows, figsize=(width, height), layout="constrained")
+    fig = Figure(figsize=(width, height), layout="constrained")
+    axes = fig.subplots(rows)
     writable("--plot", file)
     with expecting("--plot", "the name of a picture", file):
         fig.savefig(io.BytesIO(), format=Path(file).suffix[1:])
