@@ -11,7 +11,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from machine import machine
 from programs import table
@@ -22,29 +24,92 @@ IMAGES = ROOT / "docs" / "img"
 
 
 class Show(NamedTuple):
-    """A program, its arguments, what it shows; the picture it draws, or none; its name in bench/programs.py, or none."""
+    """A program, a title, what it does; its arguments; its picture, or none; its name in bench/programs.py, or none."""
 
     program: str
-    arguments: tuple[str, ...]
-    what: str
+    title: str
+    text: str
+    arguments: tuple[str, ...] = ()
     picture: str = ""
     race: str = ""
 
 
 SHOWS = (
-    Show("sine", (), "A sine wave learnt, then drawn on by feeding predictions back", "sine.png", "sine"),
-    Show("char_rnn", (), "Text, character by character: 2 GRU layers of 256", "", "char_rnn, 2 GRU of 256"),
-    Show("char_rnn", ("--preset", "rnn"), "The same with 3 SimpleRNN layers of 128", "", "char_rnn, 3 SimpleRNN of 128"),
-    Show("forecast", (), "Hourly temperatures, one step ahead", "forecast.png", "forecast"),
-    Show("forecast", ("--data", "walk"), "A random walk, which nothing can forecast", "walk.png"),
-    Show("forecast", ("--noisy-sine",), "Kinds of layers on a noisy sine"),
-    Show("sentiment", ("这本书很好看", "质量太差了"), "Chinese reviews: good or bad", "", "sentiment"),
-    Show("sentiment", ("--stacked",), "The same with two layers in both directions"),
-    Show("tagging", (), "A label for every word, from what stands before and after it"),
-    Show("seq2seq", (), "Dates as people write them, to ISO", "", "seq2seq"),
-    Show("seq2seq", ("--attention",), "The same with attention: what the decoder looks at", "attention.png"),
-    Show("memory", (), "Why gates: how far gradients reach, what can be remembered", "memory.png"),
-    Show("stream", (), "A live sequence, one step a call", "stream.png"),
+    Show(
+        "sine",
+        "A sine wave, learnt and continued",
+        "A SimpleRNN learns to predict the next point of a sine wave. Beyond the data it reads its own predictions.",
+        picture="sine.png",
+        race="sine",
+    ),
+    Show(
+        "char_rnn",
+        "Text, character by character",
+        "Two GRU layers of 256 learn Python's help texts and then write some text of their own.",
+        race="char_rnn, 2 GRU of 256",
+    ),
+    Show(
+        "char_rnn",
+        "Text, with SimpleRNN layers",
+        "The same with three SimpleRNN layers of 128: faster, and a higher loss.",
+        ("--preset", "rnn"),
+        race="char_rnn, 3 SimpleRNN of 128",
+    ),
+    Show(
+        "forecast",
+        "Hourly temperatures, one hour ahead",
+        "Three LSTM layers forecast each hour from the 60 hours before it, and are compared with simple rules that learn "
+        "nothing. The temperatures are averages of many years, which are far easier to forecast than the weather of one.",
+        picture="forecast.png",
+        race="forecast",
+    ),
+    Show(
+        "forecast",
+        "A random walk, which nothing can forecast",
+        "The same program on a series whose next step does not depend on its past: no LSTM can beat the last value.",
+        ("--data", "walk"),
+        picture="walk.png",
+    ),
+    Show("forecast", "Kinds of layers on a noisy sine", "Each kind of layer learns the same task.", ("--noisy-sine",)),
+    Show(
+        "sentiment",
+        "Reviews: good or bad?",
+        "An LSTM reads Chinese reviews character by character. The two sentences of the command mean: this book is a good "
+        "read; the quality is too poor.",
+        ("这本书很好看", "质量太差了"),
+        race="sentiment",
+    ),
+    Show(
+        "sentiment", "Reviews, with two layers", "The same with two LSTM layers that read in both directions.", ("--stacked",)
+    ),
+    Show(
+        "tagging",
+        "A label for every word",
+        'Whether "apple" is a fruit or a company is told by the words before it or after it. A GRU that reads from left to '
+        "right does not know the latter; one that reads in both directions does. Words that the network has never seen are "
+        "read as `<unknown>`.",
+    ),
+    Show("seq2seq", "Dates as people write them, to ISO", "One LSTM reads a date, another writes it.", race="seq2seq"),
+    Show(
+        "seq2seq",
+        "Dates, with attention",
+        "The same, but the second LSTM looks back at what the first has read. The picture shows where it looks.",
+        ("--attention",),
+        picture="attention.png",
+    ),
+    Show(
+        "memory",
+        "Why LSTM and GRU have gates",
+        "How far back the gradient of an untrained network reaches, and which networks learn to remember two numbers of a long "
+        "sequence.",
+        picture="memory.png",
+    ),
+    Show(
+        "stream",
+        "A live sequence, one step a call",
+        "The time of every call, and whether the answers are those of one call for the whole sequence.",
+        picture="stream.png",
+    ),
 )
 
 
@@ -59,31 +124,50 @@ def run(show: Show) -> tuple[str, float]:
     return "\n".join(lines).strip(), time.perf_counter() - began
 
 
-def page(rows: list[dict[str, float]]) -> str:
-    m = machine()
-    parts = [
+def blas() -> str:
+    """Name and version of the BLAS that NumPy was built with."""
+    found = np.show_config("dicts")["Build Dependencies"]["blas"]
+    return f"{found['name']} {found['version']}"
+
+
+def head(m: dict[str, Any]) -> str:
+    """Title and introduction of the page, of a run on such a machine."""
+    return (
         "# Gallery\n\nThe programs of [examples](../examples), each run whole by `python bench/gallery.py`: "
-        '`pip install ".[examples]"`, then the command. '
-        f"Machine: {m['cpus']} cores of {m['cpu']}, {m['isa']}, {m['date'][:10]}. "
-        "Times are of the whole program, imports and pictures included.\n\n## Against the same programs in PyTorch\n\n"
-        "The same weights, batches, losses and updates, in turn, each in a process of its own (`python bench/programs.py`).\n\n"
-        + table(rows)
+        'first `pip install ".[examples]"`, then the command that stands above each result. '
+        "Times are of the whole program, imports and pictures included.\n\n"
+        f"Machine: {m['cpus']} cores of {m['cpu']}, {m['isa']}, NumPy {np.__version__}, BLAS {blas()}, {m['date'][:10]}. "
+        "Results of training depend on the BLAS and on the CPU: each adds up in an order of its own, and training makes large "
+        "what begins as a difference in rounding."
+    )
+
+
+def section(show: Show, text: str, seconds: float, rows: list[dict[str, Any]]) -> str:
+    """What a program shows, its command, what it printed, its picture; rows: of bench/programs.py."""
+    arguments = "".join(f' "{a}"' if not a.isascii() else f" {a}" for a in show.arguments)
+    ratios = [
+        f"{r['torch'] / r['rnnfast']:.1f} times as long on {r['threads']} thread{'s' * (r['threads'] > 1)}"
+        for r in rows
+        if r["program"] == show.race
+    ]
+    against = f" The same training takes PyTorch {', '.join(ratios)}." if ratios else ""
+    picture = f"\n\n![{show.title}](img/gallery-{show.picture})" if show.picture else ""
+    return (
+        f"## {show.title}\n\n{show.text}\n\n`python examples/{show.program}.py{arguments}` takes {seconds:.0f} s.{against}"
+        f"\n\n```\n{text}\n```{picture}"
+    )
+
+
+def page(rows: list[dict[str, Any]]) -> str:
+    parts = [
+        head(machine()),
+        "## Against the same programs in PyTorch\n\nTime of training on one batch, on 1 and on 2 threads. Both begin with the "
+        "same weights and do the same with the same batches, in turn, each in a process of its own: `python "
+        "bench/programs.py`. The ratio is PyTorch's time divided by rnnfast's.\n\n" + table(rows),
     ]
     with progress(len(SHOWS), "programs") as bar:
         for show in SHOWS:
-            text, seconds = run(show)
-            arguments = " ".join(f'"{a}"' if not a.isascii() else a for a in show.arguments)
-            ratios = [
-                f"{r['torch'] / r['rnnfast']:.1f} ({r['threads']} thread{'s' * (r['threads'] > 1)})"
-                for r in rows
-                if r["program"] == show.race
-            ]
-            against = f"; a training step of PyTorch takes {', '.join(ratios)} times as long" if ratios else ""
-            picture = f"\n\n![{show.what}](img/gallery-{show.picture})" if show.picture else ""
-            parts.append(
-                f"## {show.what}\n\n`python examples/{show.program}.py {arguments}".rstrip()
-                + f"`: {seconds:.0f} s{against}.\n\n```\n{text}\n```{picture}"
-            )
+            parts.append(section(show, *run(show), rows))
             bar.update()
     return "\n\n".join(parts) + "\n"
 

@@ -78,7 +78,7 @@ def forecast() -> Program:
 
     from rnnfast.nn.fit import samples
 
-    training, *_ = program.windows(program.walk(0)[0], program.WINDOW, 1)
+    training, *_ = program.windows(program.walk(0).values, program.WINDOW, 1)
     model = program.build(rnnfast.LSTM, False, program.HIDDEN, program.LAYERS, 0)
     batches, epoch = taken(samples(*training, None, (1, 0), "data"), 32)
     return Program(model, "mean_squared_error", batches, None, epoch)

@@ -1,19 +1,22 @@
-"""A character language model: recurrent layers between an embedding and a softmax, trained on English with NumPy alone.
+"""Learn English text character by character, with rnnfast and NumPy alone, and write some more of it.
 
-    python char_rnn.py                                        # Python's own help texts, about half a minute on 2 cores
-    python char_rnn.py --preset rnn                           # three SimpleRNN layers of 128 instead of two GRU layers of 256
+    python char_rnn.py                                # Python's own help texts, about half a minute on 2 cores
+    python char_rnn.py --preset rnn                   # three SimpleRNN layers of 128 instead of two GRU layers of 256
     python char_rnn.py --text book.txt --seconds 600 --save book.npz
     python char_rnn.py --load book.npz --steps 0 --prompt "Once upon" --temperature 0.6
 
-It reads one character after another and gives the probability of every character to be the next. Shapes: T characters a
-window, B streams side by side, V characters in the vocabulary, E sizes the embedding, H the hidden state, L layers.
+The model reads one character after another and gives for every character of its vocabulary the probability to be the next:
+recurrent layers between an embedding and a softmax. The last tenth of the text is held out to measure how good it is.
 """
 
-import common  # isort: skip # noqa: F401
-import argparse
+# Shapes: T characters a window, B streams side by side, V characters in the vocabulary, E sizes the embedding, H the hidden
+# state, L layers.
+
+import common  # isort: skip
 import json
 import math
 import time
+import zipfile
 from pathlib import Path
 from pydoc_data.topics import topics
 
@@ -80,10 +83,12 @@ def train(model: CharModel, ids, args, rng) -> tuple[int, int, float]:
     T, B = args.window, args.batch
     streams = ids[: len(ids) // B * B].reshape(B, -1).T.copy()  # (N // B, B): a window is a block of rows
     adam, state, mean, start, steps, done = nn.Adam(model.params, betas=(0.9, 0.99)), None, None, 0, 0, 0.0
+    first, limit, began, seconds = 0, args.seconds or args.steps, time.perf_counter(), 0.0
     if args.checkpoint and Path(args.checkpoint).exists():
         state, (mean, start, steps, rng.bit_generator.state) = take_up(args.checkpoint, model, adam)
-        done = steps
-    first, limit, began = steps, args.seconds or args.steps, time.perf_counter()
+        first = done = steps
+        if done >= limit:
+            print(f"The training is finished: {args.checkpoint} holds all {steps} steps.")
     with progress(round(limit), "seconds" if args.seconds else "steps") as bar:
         bar.update(int(done))
         while done < limit:
@@ -97,7 +102,7 @@ def train(model: CharModel, ids, args, rng) -> tuple[int, int, float]:
             adam.step(grads)
             start, steps, seconds = start + T, steps + 1, time.perf_counter() - began
             mean = loss if mean is None else 0.95 * mean + 0.05 * loss
-            if args.checkpoint and steps % KEPT_EVERY == 0:
+            if args.checkpoint and (steps % KEPT_EVERY == 0 or steps == limit):
                 keep(args.checkpoint, model, adam, state, (mean, start, steps, rng.bit_generator.state))
             bar.note(f"loss {mean:.2f}, {(steps - first) * B * T / seconds:.0f} chars/s")
             before, done = done, seconds if args.seconds else steps
@@ -116,23 +121,26 @@ def keep(file: str, model: CharModel, adam: nn.Adam, state, numbers) -> None:
 
 def take_up(file: str, model: CharModel, adam: nn.Adam):
     """What `keep` has written: the state and the numbers; the arrays of model and adam are filled."""
-    try:
-        with np.load(file) as stored:  # arrays only, as below
-            for group, arrays in (("params", model.params), ("adam", adam.state)):
-                for name, a in arrays.items():
-                    a[...] = stored[f"{group}/{name}"]
-            parts = tuple(stored[name] for name in stored.files if name.startswith("state/"))
-            numbers = json.loads(stored["numbers"].item())
-    except (OSError, ValueError, KeyError) as problem:
-        raise SystemExit(
-            f"--checkpoint: expected a file of this model that this program has written, got {file}: {problem}"
-        ) from None
+    with (
+        common.expecting("--checkpoint", "a file of this model that this program has written", file),
+        zipfile.ZipFile(file),  # of other files NumPy says that they may be pickles
+        np.load(file) as stored,
+    ):
+        for group, arrays in (("params", model.params), ("adam", adam.state)):
+            for name, a in arrays.items():
+                a[...] = stored[f"{group}/{name}"]
+        parts = tuple(stored[name] for name in stored.files if name.startswith("state/"))
+        numbers = json.loads(stored["numbers"].item())
     adam.steps = numbers[2]
     return (parts[0] if len(parts) == 1 else parts), numbers
 
 
 def load(path: str) -> CharModel:
-    with np.load(path) as arrays:  # arrays only: NumPy reads no pickles unless asked
+    with (
+        common.expecting("--load", "a file that --save has written", path),
+        zipfile.ZipFile(path),
+        np.load(path) as arrays,
+    ):
         H, L = arrays["out.weight"].shape[1], sum(name.startswith("rnn.weight_hh_l") for name in arrays)
         model = CharModel("".join(map(chr, arrays["vocabulary"])), str(arrays["cell"]), H, L, np.random.default_rng())
         for name, value in model.params.items():
@@ -140,69 +148,73 @@ def load(path: str) -> CharModel:
     return model
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def options() -> common.Parser:
+    parser = common.options(__doc__, checkpoint=f"every {KEPT_EVERY} steps and at the end")
     option, either = parser.add_argument, parser.add_mutually_exclusive_group().add_argument
+    count, positive = common.at_least(1), common.at_least(1e-9, float)
     option("--text", metavar="FILE", help="text to learn, UTF-8 (default: Python's help texts)")
-    either("--steps", type=int, default=800, help="windows to learn from; 0: none (default %(default)s)")
-    either("--seconds", type=float, help="learn for so long instead")
-    option("--batch", type=int, default=32, help="streams, B (default %(default)s)")
-    option("--window", type=int, default=64, help="characters a window, T (default %(default)s)")
+    either(
+        "--steps",
+        type=common.at_least(0),
+        default=800,
+        help="how often to learn from one window of all streams; 0: never (default %(default)s)",
+    )
+    either("--seconds", type=positive, help="learn for so many seconds instead")
+    option(
+        "--batch", type=count, default=32, help="streams: parts of the text that are read side by side (default %(default)s)"
+    )
+    option("--window", type=count, default=64, help="characters of a stream that are learnt from at once (default %(default)s)")
     option(
         "--preset", choices=PRESETS, default="gru", help="gru: 2 layers of 256; rnn: 3 SimpleRNN layers of 128 (default gru)"
     )
     option("--cell", choices=CELLS, help="kind of the layers, instead of the preset's")
-    option("--hidden", type=int, help="size of the state, H, instead of the preset's")
-    option("--layers", type=int, help="number of layers, L, instead of the preset's")
-    option("--lr", type=float, default=3e-3, help="highest learning rate (default %(default)s)")
-    option("--seed", type=int, default=0, help="of all random numbers (default %(default)s)")
-    option("--temperature", type=float, default=0.6, help="of the sample; low is careful, 0 greedy (default %(default)s)")
+    option("--hidden", type=count, help="size of each layer's state, instead of the preset's")
+    option("--layers", type=count, help="number of layers, instead of the preset's")
+    option("--lr", type=positive, default=3e-3, help="highest learning rate (default %(default)s)")
+    option(
+        "--temperature",
+        type=common.at_least(0, float),
+        default=0.6,
+        help="of the sample: a low one writes what is most probable, 0 nothing else (default %(default)s)",
+    )
     option("--prompt", default="The ", help="how the sample begins (default %(default)r)")
-    option("--length", type=int, default=500, help="characters to sample (default %(default)s)")
+    option("--length", type=common.at_least(0), default=500, help="characters to sample (default %(default)s)")
     option("--save", metavar="FILE", help="write weights and vocabulary to this .npz file")
     option("--load", metavar="FILE", help="begin with such a file; the kind and sizes of layers are then the file's")
-    option("--checkpoint", metavar="FILE", help="an .npz file, written every 100 steps; go on from it if it is there")
-    option("--quick", action="store_true", help="less of everything: does it run?")
-    args = parser.parse_args()
+    return parser
+
+
+def main(args) -> None:
     for name, value in PRESETS[args.preset].items():
         setattr(args, name, getattr(args, name) or value)
     if args.quick:
         args.steps, args.length = min(args.steps, 150), min(args.length, 100)
-    for name, value in vars(args).items():
-        least = 0 if name in ("steps", "seed", "length", "temperature") else 1e-9
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and not least <= value < math.inf:
-            parser.error(f"--{name}: expected a number {'not below' if least == 0 else 'above'} 0, got {value}")
-
     if args.checkpoint and args.seconds:
-        parser.error("--checkpoint: expected --steps with it, got --seconds, which never takes the same steps twice")
-
-    def attempt(name, action, *arguments):
-        try:
-            return action(*arguments)
-        except Exception as error:  # whatever is wrong with a file or a prompt, the user reads one line
-            parser.error(f"--{name}: {error}")
-
-    rng, model = np.random.default_rng(args.seed), attempt("load", load, args.load) if args.load else None
-    if args.steps or not model:
-        text = attempt("text", Path(args.text).read_text, "utf-8") if args.text else PYTHON_HELP
-        if len(text) < (needed := max(11, -(-args.batch * (args.window + 1) * 10 // 9))):
-            parser.error(f"--text: --batch and --window need {needed} characters or more, got {len(text)}")
-        model = model or CharModel("".join(sorted(set(text))), args.cell, args.hidden, args.layers, rng)
-        learnt, held_out = np.split(attempt("text", model.vocabulary.encode, text), [len(text) * 9 // 10])
-    attempt("prompt", model.vocabulary.encode, args.prompt)
+        raise ValueError("--checkpoint: expected --steps with it, got --seconds, which never takes the same steps twice")
     if args.save:
-        attempt("save", open, args.save, "ab").close()  # better to fail now than after the training
+        common.writable("--save", args.save)
+    rng, text = np.random.default_rng(args.seed), PYTHON_HELP
+    model = load(args.load) if args.load else None
+    if args.steps or not model:
+        if args.text:
+            with common.expecting("--text", "a text in UTF-8", args.text):
+                text = Path(args.text).read_text("utf-8")
+        if len(text) < (needed := max(11, -(-args.batch * (args.window + 1) * 10 // 9))):
+            raise ValueError(f"--text: expected {needed} characters or more for --batch and --window, got {len(text)}")
+        model = model or CharModel("".join(sorted(set(text))), args.cell, args.hidden, args.layers, rng)
+        with common.expecting("--text", "characters that the loaded model knows", args.text or "Python's help texts"):
+            learnt, held_out = np.split(model.vocabulary.encode(text), [len(text) * 9 // 10])
+    with common.expecting("--prompt", "characters of the text", repr(args.prompt)):
+        model.vocabulary.encode(args.prompt)
     if args.steps:
         steps, learnt_now, seconds = train(model, learnt, args, rng)
-        print(
-            f"held-out loss {model.loss(held_out[:50_000]):.2f} nats per character after {steps} steps, "
-            f"{seconds:.0f} s, {learnt_now * args.batch * args.window / max(seconds, 1e-9):.0f} characters/s\n"
-        )
+        rate = f", {seconds:.0f} s, {learnt_now * args.batch * args.window / seconds:.0f} characters/s" if learnt_now else ""
+        print(f"held-out loss {model.loss(held_out[:50_000]):.2f} nats per character after {steps} steps{rate}\n")
     if args.save:
-        with attempt("save", open, args.save, "wb") as file:  # given the path itself, savez would append .npz to it
+        with open(args.save, "wb") as file:  # given the path itself, savez would append .npz to it
             np.savez(file, vocabulary=[ord(c) for c in model.vocabulary.tokens], cell=model.cell, **model.params)
     print(model.sample(args.prompt, args.length, args.temperature, np.random.default_rng(args.seed)))
 
 
 if __name__ == "__main__":
-    main()
+    common.run(options(), main)

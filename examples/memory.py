@@ -1,10 +1,15 @@
-"""Why gates: how far back a gradient reaches, and what each kind of network can still learn to remember.
+"""Why LSTM and GRU have gates: how far back a gradient reaches, and what each kind of network learns to remember.
 
     python memory.py
 
-First, the norm of dL/dh at distances of 1 to 100 steps before the loss, for untrained networks: it vanishes or explodes in a
-SimpleRNN, as the size of its recurrent weights has it; an LSTM that is told to forget little keeps it. Then the adding problem:
-two marked numbers somewhere in a long sequence are to be added. 0.167 is the error of always answering 1.
+The first part takes untrained networks and measures the gradient of a loss L with respect to the state h of 1 to 99 steps
+before. In a SimpleRNN this gradient vanishes or explodes with the distance, depending on the largest eigenvalue of the
+recurrent weights; an LSTM with a large bias of its forget gate, which makes it forget little, keeps its size.
+
+The second part trains networks on the adding problem: two numbers in a long sequence are marked, and their sum is to be told at
+the end. A network that has remembered nothing can do no better than to answer 1 always; its mean squared error is then 0.167.
+
+The third part shows why gradients are clipped: a SimpleRNN with exploding gradients, trained with and without.
 """
 
 import common  # isort: skip
@@ -93,43 +98,56 @@ def learn(make, steps: int, updates: int, seed: int, clip: float | None = 1.0, o
     return np.array(errors), largest
 
 
-def main() -> None:
-    parser = common.options(__doc__, "memory.png", checkpoint=False)
-    args = parser.parse_args()
+def options() -> common.Parser:
+    return common.options(__doc__, "memory.png", checkpoint=None)
+
+
+def main(args) -> None:
+    fig, axes = common.figure(args.plot, 10, 7.5, rows=2)
     x = np.random.default_rng(args.seed).standard_normal((T, 1, 4)).astype(np.float32) * 0.1
     found = {name: reach(net, x) for name, net in networks(args.seed).items()}
-    print("Norm of dL/dh, 1 step back = 1:\n| network | 10 steps | 50 steps | 99 steps |\n| --- | --- | --- | --- |")
+    print("Size (norm) of the gradient dL/dh some steps before the loss, divided by its size 1 step before:")
+    print("| untrained network | 10 steps | 50 steps | 99 steps |\n| --- | --- | --- | --- |")
     for name, norms in found.items():
         print(f"| {name} | {norms[9]:.1e} | {norms[49]:.1e} | {norms[98]:.1e} |")
 
     lengths, updates = ((10, 30), 150) if args.quick else ((10, 50, 100), 1200)
-    print(f"\nThe adding problem, mean squared error after {updates} updates (always 1: 0.167):")
-    print("| network | " + " | ".join(f"{n} steps" for n in lengths) + " |\n" + "| --- " * (len(lengths) + 1) + "|")
+    print(
+        f"\nThe adding problem: mean squared error after {updates} updates (0.167: nothing remembered), by length of sequence:"
+    )
+    print("| trained network | " + " | ".join(f"{n} steps" for n in lengths) + " |\n" + "| --- " * (len(lengths) + 1) + "|")
     curves = {}
     for make in (rnnfast.SimpleRNN, rnnfast.GRU, rnnfast.LSTM):
         for steps in lengths:
             curves[make.__name__, steps] = learn(make, steps, updates, args.seed)[0]
         last = " | ".join(f"{curves[make.__name__, steps][-50:].mean():.4f}" for steps in lengths)
         print(f"| {make.__name__} | {last} |")
-    print(f"\nA SimpleRNN whose state grows by 3 % a step, {lengths[-1]} steps, plain gradient descent:")
-    for name, clip in (("not clipped", None), ("clipped to 1", 1.0)):
+    print(f"\nThe same, {lengths[-1]} steps, by a SimpleRNN whose state grows by 3 % a step, with plain gradient descent:")
+    for name, clip in (("gradients not clipped", None), ("gradients clipped to a norm of 1", 1.0)):
         errors, norm = learn(growing, lengths[-1], updates, args.seed, clip, nn.SGD)
         end = "diverged" if len(errors) < updates else f"error {errors[-50:].mean():.3f}"
-        print(f"{name}: gradients up to a norm of {norm:.1e}; {end} after {len(errors)} updates")
-    fig, axes = common.figure(args.plot, 10, 3.8, 1, 2)
+        print(f"{name}: largest norm before clipping {norm:.1e}; {end} after {len(errors)} updates")
     if fig:
         for name, norms in found.items():
             axes[0].semilogy(np.arange(1, T), norms, label=name)
-        axes[0].set(xlabel="steps back", title="norm of dL/dh", ylim=(1e-12, 1e12))
-        axes[0].legend(fontsize=7)
+        axes[0].set(
+            title="How far back the gradient of an untrained network reaches",
+            xlabel="distance from the loss (time steps)",
+            ylabel="norm of dL/dh\n(1 at a distance of 1 step)",
+        )
+        axes[1].axhline(1 / 6, color="black", linestyle=":", linewidth=1, label="nothing remembered: always 1")
+        # Networks that have learnt nothing have the same error: each line is wide enough to be seen below the next.
+        styles = iter(({"linewidth": 8, "alpha": 0.4}, {"linewidth": 3}, {"linewidth": 1}))
         for (name, steps), errors in curves.items():
             if steps == lengths[-1]:
-                axes[1].plot(np.convolve(errors, np.ones(25) / 25, "valid"), label=f"{name}, {steps} steps")
-        axes[1].axhline(1 / 6, color="0.7", linestyle=":")
-        axes[1].set(xlabel="updates", title="adding problem, mean squared error")
-        axes[1].legend(fontsize=7)
+                axes[1].plot(np.convolve(errors, np.ones(25) / 25, "valid"), label=name, **next(styles))
+        axes[1].set(
+            title=f"The adding problem, {lengths[-1]} steps",
+            xlabel="updates of the parameters",
+            ylabel="mean squared error\n(mean of 25 updates)",
+        )
         common.save(fig, args.plot)
 
 
 if __name__ == "__main__":
-    main()
+    common.run(options(), main)

@@ -1,12 +1,13 @@
-"""Sequence to sequence: dates as people write them, to ISO: "Tuesday, 3rd of March 1998" -> "1998-03-03".
+"""Translate dates as people write them to the ISO form: "Tuesday, 3rd of March 1998" -> "1998-03-03".
 
     python seq2seq.py
-    python seq2seq.py "4 July 1976" "31.12.1999"
+    python seq2seq.py "4 July 1976" "31.12.1999"       # dates of your own
     python seq2seq.py --attention                      # with a picture of what the decoder looks at
 
-An LSTM reads the characters; its final state starts another LSTM, which writes the answer. While it learns, the writer is
-given the right characters so far (teacher forcing); later it reads its own: the best at each step (greedy), or the best few
-answers side by side (beam).
+Sequence to sequence: an LSTM, the encoder, reads the characters; its last state is the first of another LSTM, the decoder,
+which writes the answer. During training the decoder reads the right answer so far (teacher forcing). Afterwards it reads what
+it has written itself: the most probable character at each step (greedy), or the few most probable answers side by side (beam
+search). With --attention, a weighted mean of the encoder's outputs also goes into every character that is written.
 """
 
 import common  # isort: skip
@@ -159,24 +160,38 @@ class Translator:
         return [(float(s), "".join(TARGET.decode(row[1:])).partition(END)[0]) for s, row in zip(score, rows, strict=True)]
 
 
-def picture(model: Translator, text: str, file: str) -> None:
+def picture(fig, axes, model: Translator, text: str) -> None:
     answers, weights = model.greedy([text])
-    fig, axes = common.figure(file)
-    if fig:
-        axes.imshow(weights[:, :, 0], cmap="Blues", aspect="auto")
-        axes.set_xticks(range(len(text)), list(text))
-        axes.set_yticks(range(11), [*answers[0], "end"][:11])
-        common.save(fig, file)
-
-
-def main() -> None:
-    parser = common.options(__doc__, "attention.png")
-    parser.add_argument(
-        "texts", nargs="*", default=["Tuesday, 3rd of March 1998", "4 jul 1976", "31.12.1999"], help="to translate"
+    image = axes.imshow(weights[:, :, 0], cmap="Blues", aspect="auto")
+    axes.set_xticks(range(len(text)), list(text))
+    axes.set_yticks(range(11), [*answers[0], "end"][:11])
+    axes.set(
+        title="What the decoder looks at while it writes",
+        xlabel="characters that the encoder has read (in order of time)",
+        ylabel="characters that the\ndecoder writes (downwards)",
     )
-    parser.add_argument("--attention", action="store_true", help="let the decoder look at the encoder's outputs")
-    parser.add_argument("--epochs", type=int, default=20, help="(default %(default)s)")
-    args = parser.parse_args()
+    fig.colorbar(image, label="weight (those of a row add up to 1)")
+
+
+def options() -> common.Parser:
+    parser = common.options(__doc__, "attention.png")
+    default = ["Tuesday, 3rd of March 1998", "4 jul 1976", "31.12.1999"]
+    parser.add_argument("texts", nargs="*", default=default, help="dates to translate after the training, in quotation marks")
+    parser.add_argument(
+        "--attention",
+        action="store_true",
+        help="let the decoder look at the encoder's outputs, and draw for the first text where",
+    )
+    parser.add_argument("--epochs", type=common.at_least(1), default=20, help="passes over the data (default %(default)s)")
+    return parser
+
+
+def main(args) -> None:
+    fig, axes = common.figure(args.plot if args.attention else "")
+    for text in args.texts:
+        with common.expecting("texts", "printable ASCII characters", repr(text)):
+            if not len(SOURCE.encode(text)):
+                raise ValueError("it is empty")
     pairs = data(7000 if args.quick else 21000, args.seed)
     held, learnt = pairs[:1000], pairs[1000:]
     model = Translator(args.attention, args.seed)
@@ -197,12 +212,14 @@ def main() -> None:
     answers, _ = model.greedy([text for text, _ in held])
     right = np.mean([answer == iso for answer, (_, iso) in zip(answers, held, strict=True)])
     print(f"{right:.1%} of {len(held)} held-out dates are exactly right")
+    print("The most probable answer, and the second, each with its probability:")
     for text in args.texts:
         (score, iso), (other, second) = model.beam(text)[:2]
-        print(f"{text} -> {iso} ({np.exp(score):.2f}; next {second} {np.exp(other):.2f})")
-    if args.attention:
-        picture(model, args.texts[0], args.plot)
+        print(f"{text} -> {iso} ({np.exp(score):.2f}), {second} ({np.exp(other):.2f})")
+    if fig:
+        picture(fig, axes, model, args.texts[0])
+        common.save(fig, args.plot)
 
 
 if __name__ == "__main__":
-    main()
+    common.run(options(), main)

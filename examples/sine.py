@@ -1,10 +1,11 @@
-"""A sine wave learnt point by point, then drawn on beyond the data by feeding the predictions back.
+"""Learn a sine wave point by point, then continue it beyond the data by feeding the predictions back.
 
     python sine.py
 
-SimpleRNN 1 -> 32 and Dense 32 -> 1 read sin at 100 points of [0, 10], each predicts the next. After training the network goes
-on by itself: its prediction is its next input, and the state is carried from step to step. Small errors add up in its phase:
-with seeds 0, 1, 2 the RMS error of the 100 points is 0.54, 0.05, 0.04.
+A SimpleRNN of 32 and a Dense layer read the sine at 100 angles from 0 to 10 radians and predict at each the value at the next.
+After the training the network continues alone: each prediction is its next input, and the state is carried from step to step.
+Small errors add up to an error in phase, so the result depends on the random numbers that the training began with: with seeds
+0, 1 and 2 the root mean square (RMS) error of 100 more points was 0.54, 0.05 and 0.04.
 """
 
 import common  # isort: skip
@@ -38,12 +39,15 @@ def go_on(model: nn.Sequential, x, steps: int):
     return np.concatenate(points)[:, 0]
 
 
-def main() -> None:
+def options() -> common.Parser:
     parser = common.options(__doc__, "sine.png")
     parser.set_defaults(seed=1)
-    parser.add_argument("--epochs", type=int, default=1000, help="(default %(default)s)")
-    args = parser.parse_args()
-    epochs = min(args.epochs, 400) if args.quick else args.epochs
+    parser.add_argument("--epochs", type=common.at_least(1), default=1000, help="passes over the data (default %(default)s)")
+    return parser
+
+
+def main(args) -> None:
+    fig, axes = common.figure(args.plot)
     x, y = data()
     model = build(args.seed)
     history = nn.fit(
@@ -53,23 +57,24 @@ def main() -> None:
         x,
         y,
         batch_axes=(1, 1),
-        epochs=epochs,
+        epochs=min(args.epochs, 400) if args.quick else args.epochs,
         rng=args.seed,
         checkpoint=args.checkpoint,
-    )
+    )["loss"]
     ahead = go_on(model, np.concatenate([x, y[-1:]]), AHEAD)
-    times = np.linspace(0, 10, STEPS)[-1] + 10 / (STEPS - 1) * np.arange(1, AHEAD + 1)
-    error = float(np.sqrt(np.mean((ahead - np.sin(times)) ** 2)))
-    print(f"loss {history['loss'][-1]:.2e} after {epochs} epochs; {AHEAD} points ahead: RMS error {error:.3f}")
-    fig, axes = common.figure(args.plot)
+    angles = np.linspace(0, 10, STEPS)[1:]
+    further = 10 + 10 / (STEPS - 1) * np.arange(1, AHEAD + 1)
+    error = float(np.sqrt(np.mean((ahead - np.sin(further)) ** 2)))
+    print(f"mean squared error of the next point after {len(history)} epochs: {history[-1]:.2e}")
+    print(f"RMS error of the {AHEAD} points that follow the data, each predicted from predictions: {error:.3f}")
     if fig:
-        axes.plot(np.linspace(0, 10, STEPS)[1:], y[:, 0, 0], label="data")
-        axes.plot(np.linspace(0, 10, STEPS)[1:], model(x)[:, 0, 0], "--", label="next point")
-        axes.plot(times, np.sin(times), color="0.8", label="sin")
-        axes.plot(times, ahead, "r--", label="on its own")
-        axes.legend(loc="lower left", ncols=4)
+        axes.plot(angles, y[:, 0, 0], color="0.75", linewidth=5, label="data")
+        axes.plot(angles, model(x)[:, 0, 0], label="next point, predicted\nfrom the data so far")
+        axes.plot(further, np.sin(further), color="0.75", linestyle=":", linewidth=5, label="sine beyond the data")
+        axes.plot(further, ahead, label="predicted from\nits own predictions")
+        axes.set(title="A sine wave, learnt and continued", xlabel="angle (radians)", ylabel="sine of the angle (no unit)")
         common.save(fig, args.plot)
 
 
 if __name__ == "__main__":
-    main()
+    common.run(options(), main)

