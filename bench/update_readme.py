@@ -2,7 +2,8 @@
 the sample of the character model from that program's output:
 
 python -m rnnfast --json figures.json; python examples/char_rnn.py > sample.txt; python bench/compare.py --out results
-python bench/update_readme.py figures.json sample.txt results
+OPENBLAS_NUM_THREADS=1 python bench/calls.py --out calls.json
+python bench/update_readme.py figures.json sample.txt results calls.json
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from calls import ratio
 from compare import draw
 from page import page, speed
 from results import Results
@@ -42,6 +44,31 @@ def gate_orders() -> str:
             [one.source, orders + (f" ({one.letters} there)" if one.letters else ""), one.weights, one.biases, one.note]
         )
     return markdown_table(["from", "`gate_order`", "weights", "biases", "else"], rows)
+
+
+def calls(figures: dict[str, Any]) -> str:
+    """Which call when, and how many times as fast as NumPy it is; from calls.py."""
+    sizes = (32, 128, 512)
+    rows = {row["H"]: row for row in figures["rows"] if row["cell"] == "lstm" and row["dtype"] == "float32"}
+    lines = []
+    for call, when, way in (
+        (
+            "`rnnfast.lstm(x, w_ih, ...)`",
+            "you keep the weights, in any memory order; they may change at every call",
+            "function",
+        ),
+        ("`net(x, state)`", "a layer keeps them, and training goes on between calls", "layer"),
+        ("`fast = net.freeze()`, `fast(x, state)`", "the weights stay as they are: packed once", "frozen"),
+        ("`fast.step(x_t, state)`", "a stream: one time step at a time", "frozen"),
+    ):
+        cells = []
+        for part in ("step", "sequence"):
+            shown = not (part == "step" and call.endswith("`fast(x, state)`")) and not (part == "sequence" and ".step" in call)
+            cells.append(" / ".join(f"{ratio(rows[H], f'{way} {part}'):.1f}" for H in sizes) if shown else "-")
+        lines.append([call, when, *cells])
+    by = " / ".join(map(str, sizes))
+    text = f"How many times as fast as NumPy: LSTM, 64 inputs, {by} units, batch 1, float32, 1 thread, {figures['machine']['name']}:"
+    return f"{text}\n\n{markdown_table(['call', 'when', 'one step', '100 steps'], lines)}"
 
 
 def machine(figures: dict[str, Any]) -> str:
@@ -82,6 +109,7 @@ def main() -> None:
     parts = {"support": support(figures), "error": error(figures), "gate orders": gate_orders()}
     parts["char_rnn"] = sample(Path(sys.argv[2]).read_text(encoding="utf-8"), figures)
     parts["speed"] = benchmarks(Path(sys.argv[3]))
+    parts["calls"] = calls(json.loads(Path(sys.argv[4]).read_text(encoding="utf-8")))
     for name, part in parts.items():
         block = f"<!-- {name} -->\n{part}\n<!-- /{name} -->"
         text, count = re.subn(f"<!-- {name} -->.*<!-- /{name} -->", lambda _, block=block: block, text, flags=re.DOTALL)

@@ -6,24 +6,34 @@
  */
 enum { RF_LIVE_LINES = 8 };
 
-/* acc[v] = x times the vectors of rows `from`, n of them: 1 or 2. Two hide the latency of the sums; with all four of a panel
- * the rows are too many for the prefetchers (49 GB/s). A whole line of memory is used up before the next: of rows that are
- * a power of two apart only a few fit into L1. */
+/* sum[v] += elements k .. k+count of x times those of the rows of n vectors. count: a multiple of RF_TURN. */
+RF_INLINE void rf_live_columns(const int n, const rf_real *x, const rf_real *const (*from)[RF_LANES], ptrdiff_t k,
+                               const ptrdiff_t count, rf_vec *sum)
+{
+    RF_UNROLL for (int v = 0; v < n; ++v)
+        RF_UNROLL for (ptrdiff_t at = k; at < k + count; at += RF_TURN) {
+            rf_vec column[RF_TURN];
+            v_turn(column, from[v], at);
+            RF_UNROLL for (int c = 0; c < RF_TURN; ++c) sum[v] = v_fma(v_splat(x + at + c), column[c], sum[v]);
+        }
+}
+
+/* acc[v] = x times the rows of n vectors: 1 or 2. Two hide the latency of the sums; with all four of a panel the rows are too
+ * many for the prefetchers (49 GB/s). A line of memory is used up before the next one is touched: of rows that are a power of
+ * two apart few fit into L1, and a line that is left half used (NumPy's arrays often begin within one) would come twice. */
 RF_INLINE void rf_live_turned(const int n, const rf_real *x, ptrdiff_t k_len, const rf_real *const (*from)[RF_LANES],
-                            rf_vec *acc)
+                              rf_vec *acc)
 {
     enum { LINE = 64 / sizeof(rf_real) };
+    const ptrdiff_t whole = k_len / RF_TURN * RF_TURN, begun = (ptrdiff_t)((uintptr_t)from[0][0] / sizeof(rf_real) % LINE);
+    const ptrdiff_t head = (LINE - begun) % LINE / RF_TURN * RF_TURN;
     rf_vec sum[2];
-    ptrdiff_t k = 0;
+    ptrdiff_t k = head < whole ? head : whole;
     RF_UNROLL for (int v = 0; v < n; ++v) sum[v] = v_set1(0);
-    for (; k + LINE <= k_len; k += LINE)
-        RF_UNROLL for (int v = 0; v < n; ++v)
-            RF_UNROLL for (int at = 0; at < LINE; at += RF_TURN) {
-                rf_vec column[RF_TURN];
-                v_turn(column, from[v], k + at);
-                RF_UNROLL for (int c = 0; c < RF_TURN; ++c) sum[v] = v_fma(v_splat(x + k + at + c), column[c], sum[v]);
-            }
-    for (; k < k_len; ++k)
+    rf_live_columns(n, x, from, 0, k, sum);
+    for (; k + LINE <= whole; k += LINE) rf_live_columns(n, x, from, k, LINE, sum);
+    rf_live_columns(n, x, from, k, whole - k, sum);
+    for (k = whole; k < k_len; ++k)
         RF_UNROLL for (int v = 0; v < n; ++v) sum[v] = v_fma(v_splat(x + k), rf_gathered(from[v], k), sum[v]);
     RF_UNROLL for (int v = 0; v < n; ++v) acc[v] = sum[v];
 }
@@ -45,13 +55,13 @@ RF_INLINE void rf_live_lines(const int lines, const rf_real *x, const rf_real *c
 /* The panels q .. q+panels of a weight in C order. */
 static void rf_live_by_rows(const rf_product *p, const rf_real *x, int nv, int gates, ptrdiff_t q, int panels, rf_vec *acc)
 {
-    for (int i = 0; i < panels; ++i, acc += nv)
-        for (int v = 0; v < nv; v += 2) {
+    for (int done = 0; done < panels; ++done)
+        for (int v = 0, i = p->descending ? panels - 1 - done : done; v < nv; v += 2) {
             const rf_real *from[2][RF_LANES];
             const int n = nv - v < 2 ? 1 : 2;
             for (int j = 0; j < n; ++j) rf_rows_of_vector(from[j], p->w_rows, q + i, v + j, p->cols, gates);
-            if (n == 1) rf_live_turned(1, x, p->k, from, acc + v);
-            else rf_live_turned(2, x, p->k, from, acc + v);
+            if (n == 1) rf_live_turned(1, x, p->k, from, acc + i * nv + v);
+            else rf_live_turned(2, x, p->k, from, acc + i * nv + v);
         }
 }
 
@@ -85,8 +95,10 @@ static void rf_live_sweep(const rf_product *p, const rf_tile_shapes *shapes, rf_
 {
     rf_vec acc[RF_BLOCK_VECTORS];
     const int nv = shapes->nv, gates = shapes->half ? 1 : nv, most = RF_BLOCK_VECTORS / nv;
+    const ptrdiff_t groups = (p->panel1 - p->panel0 + most - 1) / most;
     for (ptrdiff_t m = 0; m < p->rows; ++m)
-        for (ptrdiff_t q = p->panel0; q < p->panel1; q += most) {
+        for (ptrdiff_t g = 0; g < groups; ++g) {
+            const ptrdiff_t q = p->panel0 + (p->descending ? groups - 1 - g : g) * most;
             const int panels = p->panel1 - q < most ? (int)(p->panel1 - q) : most;
             (p->w_step == 1 ? rf_live_by_rows : rf_live_by_lines)(p, (const rf_real *)p->a + m * p->lda, nv, gates, q, panels, acc);
             finish(args, m, 1, q, panels, acc);

@@ -106,7 +106,7 @@ def test_the_set_covers_every_pair():
 @pytest.mark.parametrize(("cell", "order"), [("lstm", "i f o g"), ("gru", "zrn")])
 def test_load_params_in_another_order_of_gates(cell, order):
     """From transposed arrays in Fortran order too, as Keras keeps them."""
-    a, b = make(cell, input_size=3, hidden_size=4, seed=0), make(cell, input_size=3, hidden_size=4, seed=1)
+    a, b = stacks.make(cell, input_size=3, hidden_size=4, seed=0), stacks.make(cell, input_size=3, hidden_size=4, seed=1)
     own, letters = a.cell.gates, order.replace(" ", "")
     moved = {name: np.concatenate([np.split(p, len(own))[own.index(g)] for g in letters]) for name, p in a.params.items()}
     b.load_params({name: np.asfortranarray(value) for name, value in moved.items()}, gate_order=order)

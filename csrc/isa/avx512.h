@@ -26,21 +26,22 @@ typedef __mmask8 rf_mask;
 #define v_shift_exponent(a) _mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(a), 52))
 #endif
 
+/* a masked load, which no shuffle unit has to do, unlike an insertion */
 #ifdef RF_F32
 RF_INLINE rf_vec v_rows(const rf_real *const *from, ptrdiff_t k)
 {
     rf_vec v = _mm512_castps128_ps512(_mm_loadu_ps(from[0] + k));
-    v = _mm512_insertf32x4(v, _mm_loadu_ps(from[4] + k), 1);
-    v = _mm512_insertf32x4(v, _mm_loadu_ps(from[8] + k), 2);
-    return _mm512_insertf32x4(v, _mm_loadu_ps(from[12] + k), 3);
+    v = _mm512_mask_broadcast_f32x4(v, 0x00f0, _mm_loadu_ps(from[4] + k));
+    v = _mm512_mask_broadcast_f32x4(v, 0x0f00, _mm_loadu_ps(from[8] + k));
+    return _mm512_mask_broadcast_f32x4(v, 0xf000, _mm_loadu_ps(from[12] + k));
 }
 #else
 RF_INLINE rf_vec v_rows(const rf_real *const *from, ptrdiff_t k)
 {
     rf_vec v = _mm512_castpd128_pd512(_mm_loadu_pd(from[0] + k));
-    v = _mm512_insertf64x2(v, _mm_loadu_pd(from[2] + k), 1);
-    v = _mm512_insertf64x2(v, _mm_loadu_pd(from[4] + k), 2);
-    return _mm512_insertf64x2(v, _mm_loadu_pd(from[6] + k), 3);
+    v = _mm512_mask_broadcast_f64x2(v, 0x0c, _mm_loadu_pd(from[2] + k));
+    v = _mm512_mask_broadcast_f64x2(v, 0x30, _mm_loadu_pd(from[4] + k));
+    return _mm512_mask_broadcast_f64x2(v, 0xc0, _mm_loadu_pd(from[6] + k));
 }
 #endif
 RF_INLINE rf_mask v_mask(int n) { return (rf_mask)((1u << n) - 1u); }

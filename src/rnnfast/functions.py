@@ -1,4 +1,8 @@
-"""simple_rnn, lstm, gru: one layer in one direction, weights as arguments."""
+"""simple_rnn, lstm, gru: one layer in one direction, weights as arguments.
+
+The weights may change from call to call, so they are read, and for longer sequences packed, at every call. Where they stay,
+`rnnfast.LSTM(...).freeze()` packs them once.
+"""
 
 from __future__ import annotations
 
@@ -131,26 +135,29 @@ def simple_rnn(
 
     Parameters
     ----------
-    x : (T, B, I) or (T, I) array_like, float32 or float64
+    x : (T, B, I), with batch_first (B, T, I), or (T, I) array_like, float32 or float64
         Input, time first. Not modified; with `record` kept by reference until ``tape.backward``.
     w_ih, w_hh : (H, I), (H, H) array_like, dtype of x
+        In any memory order: transposed views cost nothing.
     b_ih, b_hh : (H,) array_like, optional
-        Both or neither; None is zeros.
+        None is zeros, each by itself.
     h0 : (B, H) or (H,) array_like, optional
         Initial state; None is zeros.
     nonlinearity : {"tanh", "relu", "identity", "sigmoid"}
         f.
     lengths : (B,) array_like of int, optional
         Steps of each sample, 0 to T, in any order. y is 0 past a sample's end, h_n is its state at its own last step
-        (its h0 for length 0); what x holds there, NaN included, matters to nothing. Not with (T, I).
+        (its h0 for length 0). x is not read there, so NaN in the padding is harmless. Not with (T, I).
     reverse : bool
         Go from each sample's own last step to its first; y stays at the original positions.
+    batch_first : bool
+        x and y are (B, T, ...) instead of (T, B, ...); of no effect on (T, I).
     record : bool
         Also return the tape for the backward pass. y is then read-only.
 
     Returns
     -------
-    y : (T, B, H) or (T, H) ndarray, dtype of x
+    y : (T, B, H), with batch_first (B, T, H), or (T, H) ndarray, dtype of x
         h of every step.
     h_n : (B, H) or (H,) ndarray
         The last state.
@@ -248,18 +255,20 @@ def lstm(
 
     Parameters
     ----------
-    x, lengths, reverse, record
+    x, lengths, reverse, batch_first, record
         As in `simple_rnn`.
     w_ih, w_hh : (4*H, I), (4*H, H) array_like, dtype of x
-        Row blocks in PyTorch's order i, f, g, o.
+        Row blocks in PyTorch's order i, f, g, o, or in that of `gate_order`; in any memory order.
     b_ih, b_hh : (4*H,) array_like, optional
-        Both or neither; None is zeros.
+        None is zeros, each by itself.
     h0, c0 : (B, H) or (H,) array_like, optional
         Initial states; None is zeros, each by itself.
+    gate_order : str, optional
+        Another order of the row blocks, such as "i f o g" (the four letters in any order); gradients come in it too.
 
     Returns
     -------
-    y : (T, B, H) or (T, H) ndarray, dtype of x
+    y : (T, B, H), with batch_first (B, T, H), or (T, H) ndarray, dtype of x
         h of every step.
     (h_n, c_n) : pair of (B, H) or (H,) ndarray
         The last states.
@@ -351,20 +360,22 @@ def gru(
 
     Parameters
     ----------
-    x, lengths, reverse, record
+    x, lengths, reverse, batch_first, record
         As in `simple_rnn`.
     w_ih, w_hh : (3*H, I), (3*H, H) array_like, dtype of x
-        Row blocks in PyTorch's order r, z, n.
+        Row blocks in PyTorch's order r, z, n, or in that of `gate_order`; in any memory order.
     b_ih, b_hh : (3*H,) array_like, optional
-        Both or neither; None is zeros.
+        None is zeros, each by itself.
     h0 : (B, H) or (H,) array_like, optional
         Initial state; None is zeros.
     reset_after : bool
         Whether the reset gate acts after the recurrent product of n or before it.
+    gate_order : str, optional
+        Another order of the row blocks, such as "z r n"; gradients come in it too.
 
     Returns
     -------
-    y : (T, B, H) or (T, H) ndarray, dtype of x
+    y : (T, B, H), with batch_first (B, T, H), or (T, H) ndarray, dtype of x
         h of every step.
     h_n : (B, H) or (H,) ndarray
         The last state.

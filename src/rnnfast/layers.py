@@ -114,7 +114,8 @@ class Layer(Stack[S]):
 
         Notes
         -----
-        The weights are packed anew at every call, since they may have changed; `freeze` packs them once.
+        The parameters are read, and for more than two steps packed, at every call, since they may have changed; `freeze` packs
+        them once.
         """
         form, isa = self._form, settings.here.isa
         if lengths is None and form.directions == 1 and not form.batch_first:

@@ -40,7 +40,7 @@ cdef void begin_projection(Job *j, Py_ssize_t first, Py_ssize_t last, rf_gemm *g
     """Fills the product slots = x W_ih^T + bias of stored rows first .. last, but for its panels; x must be in line."""
     g.p.a, g.p.lda = j.x.data + first * line_step(&j.x, &j.order), line_step(&j.x, &j.order) // j.itemsize
     g.p.rows, g.p.cols, g.p.k, g.p.k_panel = last - first, j.cell.gates * j.hidden, j.inputs, j.inputs
-    g.p.w, g.p.descending, g.p.packed_a = j.ih, 0, 0
+    g.p.w, g.p.descending, g.p.packed_a = j.ih, j.ih == NULL and j.panels_descend, 0
     g.p.w_rows, g.p.w_step = j.ih_rows, j.ih_step
     g.ldc = j.cell.slots * j.hidden
     g.c = j.slots + (first - j.slots_row) * g.ldc * j.itemsize

@@ -227,9 +227,13 @@ cpdef Weights pack(str cell, int isa, bint trainable, int threads, w_ih, w_hh, b
     return w
 
 
+cdef int point_descending   # the next weights that are pointed at begin with their last panels: see single_step in _forward.pyx
+
+
 cpdef Weights point_at(str cell, int isa, w_ih, w_hh, b_ih=None, b_hh=None, tuple blocks=None):
     """As `pack`, for weights that are used once: they stay where they are, and the products pack them on the way (tile.h)."""
     cdef Weights w = Weights.__new__(Weights)
     w._describe(cell, isa, w_ih, w_hh, blocks)
     w._point(w_ih, w_hh, b_ih, b_hh)
+    w.panels_descend = rf_alternate(&point_descending)
     return w
