@@ -67,7 +67,8 @@ def calls(figures: dict[str, Any]) -> str:
             cells.append(" / ".join(f"{ratio(rows[H], f'{way} {part}'):.1f}" for H in sizes) if shown else "-")
         lines.append([call, when, *cells])
     by = " / ".join(map(str, sizes))
-    text = f"How many times as fast as NumPy: LSTM, 64 inputs, {by} units, batch 1, float32, 1 thread, {figures['machine']['name']}:"
+    setting = f"LSTM, 64 inputs, {by} units, batch 1, float32, 1 thread, {figures['machine']['name']}"
+    text = f"How many times as fast as NumPy each call is ({setting}):"
     return f"{text}\n\n{markdown_table(['call', 'when', 'one step', '100 steps'], lines)}"
 
 

@@ -65,6 +65,7 @@ def test_resume_is_exact(tmp_path, schedule):
 
 CODE = """
 import sys, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores it
 import numpy as np
 sys.path.insert(0, sys.argv[1])
 from test_fit import problem, train
