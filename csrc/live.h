@@ -6,15 +6,16 @@
  */
 enum { RF_LIVE_LINES = 8 };
 
-/* sum[v] += elements k .. k+count of x times those of the rows of n vectors. count: a multiple of RF_TURN. */
+/* sum[v] += elements k .. k+count of x times those of the rows of n vectors. count: a literal, a multiple of
+ * RF_TURN. */
 RF_INLINE void rf_live_columns(const int n, const rf_real *x, const rf_real *const (*from)[RF_LANES], ptrdiff_t k,
-                               const ptrdiff_t count, rf_vec *sum)
+                               const int count, rf_vec *sum)
 {
     RF_UNROLL for (int v = 0; v < n; ++v)
-        RF_UNROLL for (ptrdiff_t at = k; at < k + count; at += RF_TURN) {
+        RF_UNROLL for (int at = 0; at < count; at += RF_TURN) {
             rf_vec column[RF_TURN];
-            v_turn(column, from[v], at);
-            RF_UNROLL for (int c = 0; c < RF_TURN; ++c) sum[v] = v_fma(v_splat(x + at + c), column[c], sum[v]);
+            v_turn(column, from[v], k + at);
+            RF_UNROLL for (int c = 0; c < RF_TURN; ++c) sum[v] = v_fma(v_splat(x + k + at + c), column[c], sum[v]);
         }
 }
 
@@ -30,10 +31,10 @@ RF_INLINE void rf_live_turned(const int n, const rf_real *x, ptrdiff_t k_len, co
     rf_vec sum[2];
     ptrdiff_t k = head < whole ? head : whole;
     RF_UNROLL for (int v = 0; v < n; ++v) sum[v] = v_set1(0);
-    rf_live_columns(n, x, from, 0, k, sum);
+    for (ptrdiff_t at = 0; at < k; at += RF_TURN) rf_live_columns(n, x, from, at, RF_TURN, sum);
     for (; k + LINE <= whole; k += LINE) rf_live_columns(n, x, from, k, LINE, sum);
-    rf_live_columns(n, x, from, k, whole - k, sum);
-    for (k = whole; k < k_len; ++k)
+    for (; k < whole; k += RF_TURN) rf_live_columns(n, x, from, k, RF_TURN, sum);
+    for (; k < k_len; ++k)
         RF_UNROLL for (int v = 0; v < n; ++v) sum[v] = v_fma(v_splat(x + k), rf_gathered(from[v], k), sum[v]);
     RF_UNROLL for (int v = 0; v < n; ++v) acc[v] = sum[v];
 }
