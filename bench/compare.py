@@ -61,7 +61,7 @@ def options_of(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--peers", type=listed(peers), default=list(DEFAULT_PEERS), help=f"some of {','.join(peers)}")
     parser.add_argument("--rounds", type=int, default=15, help="rounds of each race, at least 3")
     parser.add_argument("--patience", type=float, default=3.0, help="seconds after which a race ends, 3 rounds done")
-    parser.add_argument("--minutes", type=float, default=35.0, help="races are cut short to keep to so much in all")
+    parser.add_argument("--minutes", type=float, default=60.0, help="races are cut short to keep to so much in all")
     parser.add_argument("--quick", action="store_true", help="small shapes, few rounds: does it run?")
     parser.add_argument("--resume", action="store_true", help="go on with the run whose compare.json is in --out")
     options = parser.parse_args(arguments)
@@ -84,16 +84,16 @@ def run(options: argparse.Namespace, file: Path) -> Results:
     if options.resume and file.exists():
         results = Results.read(file)
     else:
-        head = {"machine": machine(), "versions": versions(PEERS), "absent": {}, "limits": {}, "seconds": 0.0}
-        results = Results({**head, "paths": {}}, [])
+        results = Results({"machine": machine(), "versions": {}, "absent": {}, "limits": {}, "paths": {}, "seconds": 0.0}, [])
     asked = [name for name in PEERS if peer_of(name) in options.peers]  # with all their paths
+    results.head["versions"].update(versions({name: PEERS[name] for name in asked}))
     missing = {name: f"{' and '.join(modules)} not installed" for name in asked if (modules := PEERS[name].missing())}
     results.head["absent"].update({name: reason for name, reason in missing.items() if name in options.peers})
     names = [name for name in asked if name not in missing]
     wanted = entries(options.sections, options.threads, names, options.shapes, options.cells)
     todo = [entry for entry in wanted if not results.has(entry)]
     if not options.quick:
-        results.head["paths"] = {name: paths.path(name) for name in names if name in paths.ASKED}
+        results.head["paths"].update({name: paths.path(name) for name in names if name in paths.ASKED})
 
     def crew(entry: Entry) -> tuple[int, tuple[str, ...]]:
         return entry.threads, entry.names

@@ -49,8 +49,8 @@ def opening(results: Results) -> str:
     among = f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
     threads = " and ".join(sorted({str(row.threads) for row in results.rows}))
     return (
-        f"SimpleRNN, LSTM and GRU of rnnfast against {among}, all with the same {threads} threads, on one machine: "
-        f"{machine(results)}"
+        f"SimpleRNN, LSTM and GRU of rnnfast against {among or 'nobody'}, each with as many threads ({threads}), on one "
+        f"machine: {machine(results)}"
     )
 
 

@@ -55,10 +55,13 @@ def numpy_or_step(task: Task, threads: int) -> Work | None:
     one = {"simple_rnn": simple_rnn, "lstm": lstm, "gru": gru}[task.cell]
     state: tuple[Any, ...] = (np.zeros((B, H), task.dtype),) * len(CELLS[task.cell].states)
 
+    def arrange() -> Result:
+        return [state[0][None], *(a[None] for a in state)]
+
     def step() -> Callable[[], Result]:
         nonlocal state
         state = one(*state)
-        return lambda: [state[0][None], *(a[None] for a in state)]
+        return arrange
 
     return step
 
@@ -168,16 +171,21 @@ def jax_task(task: Task, threads: int, *, unroll: int = 1) -> Work | None:
         return train
     program = jax.jit(lambda x: forward(x, layers, initial)[0])
     one = jax.jit(lambda x, state: forward(x, layers, state))
-    state = initial
+    y, state = None, initial
+
+    def arrange() -> Result:
+        return [np.asarray(y), *(np.asarray(a)[None] for a in jax.tree.leaves(state if task.stateful else ()))]
 
     def infer() -> Callable[[], Result]:
+        nonlocal y
         y = program(x).block_until_ready()
-        return lambda: [np.asarray(y)]
+        return arrange
 
     def step() -> Callable[[], Result]:
-        nonlocal state
-        y, state = jax.block_until_ready(one(x, state))
-        return lambda: [np.asarray(y), *(np.asarray(a)[None] for a in jax.tree.leaves(state))]
+        nonlocal y, state
+        y, state = one(x, state)
+        y.block_until_ready()
+        return arrange
 
     return step if task.stateful else infer
 

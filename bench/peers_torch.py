@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rnnfast.proof.contenders import Result, Task, Work, arguments, torch_task
+from rnnfast.proof.contenders import Result, Task, Work, arguments, modes, torch_task
 
 UNROLLED = 1  # torch.compile unrolls the time loop of all but LSTM: a GRU of 100 steps took two minutes to compile
 
@@ -38,22 +38,24 @@ def cell_task(task: Task, threads: int) -> Work | None:
     kinds: dict[str, Any] = {"simple_rnn": torch.nn.RNNCell, "lstm": torch.nn.LSTMCell, "gru": torch.nn.GRUCell}
     if shape.T > 1 or len(weights) > 4 or task.training or task.lengths or task.cell not in kinds:
         return None
+    modes.close()
     torch.set_num_threads(threads)
     dtype = getattr(torch, task.dtype)
     cell = kinds[task.cell](shape.I, shape.H, dtype=dtype)
     cell.load_state_dict({name.removesuffix("_l0"): torch.from_numpy(w) for name, w in weights.items()})
     x = torch.from_numpy(x_np[0])
     zeros = torch.zeros(shape.B, shape.H, dtype=dtype)
-    initial = (zeros, zeros) if task.cell == "lstm" else zeros
-    state = initial
+    initial = state = after = (zeros, zeros) if task.cell == "lstm" else zeros
+    modes.enter_context(torch.inference_mode())
+
+    def arrange() -> Result:
+        states = after if isinstance(after, tuple) else (after,)
+        return [a.numpy()[None] for a in (states[0], *(states if task.stateful else ()))]
 
     def step() -> Callable[[], Result]:
-        nonlocal state
-        with torch.inference_mode():
-            after = cell(x, state)
-        if task.stateful:
-            state = after
-        states = after if isinstance(after, tuple) else (after,)
-        return lambda: [a.numpy()[None] for a in (states[0], *(states if task.stateful else ()))]
+        nonlocal state, after
+        after = cell(x, state)
+        state = after if task.stateful else initial
+        return arrange
 
     return step

@@ -53,7 +53,7 @@ def glance(results: Results, plt: Any) -> Iterator[Plot]:
         ratio_axis(axes)
     panels[0][0].set_ylabel(RATIO, fontsize=9)
     threads = " and ".join(sorted({str(row.threads) for section in sections for row in results.of(section)}))
-    title = f"How many times as long as rnnfast each peer takes: float32, {threads} threads"
+    title = f"How many times as long as rnnfast each peer takes: float32, threads: {threads}"
     figure.suptitle(title, fontsize=11)
     figure.supxlabel(
         "a dot: one cell, shape and number of threads; a line: the geometric mean; above 1 rnnfast is faster, below slower",

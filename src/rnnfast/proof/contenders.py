@@ -7,6 +7,7 @@ them as NumPy arrays in this layout, which is not timed. Imports are inside, so 
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -137,6 +138,9 @@ def numpy_task(task: Task, threads: int) -> Work | None:
     return infer
 
 
+modes = contextlib.ExitStack()  # PyTorch's inference mode: entered once for all calls of a task, as a program would
+
+
 def torch_task(
     task: Task, threads: int, *, padded: bool = False, prepare: Callable[[Any], Any] = lambda net: net
 ) -> Work | None:
@@ -145,6 +149,7 @@ def torch_task(
     import torch
     from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+    modes.close()
     torch.set_num_threads(threads)
     shape, x_np, weights = arguments(task)
     kinds: dict[str, Any] = {"simple_rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
@@ -180,20 +185,24 @@ def torch_task(
             return lambda: [a.detach().numpy() for a in (y, x.grad, *(p.grad for p in net.parameters())) if a is not None]
 
         return train
-    x = torch.from_numpy(x_np)
+    x, y = torch.from_numpy(x_np), None
     zeros = torch.zeros(shape.num_layers, shape.B, shape.H, dtype=dtype)
     state = (zeros, zeros) if task.cell == "lstm" else zeros
+    modes.enter_context(torch.inference_mode())
+
+    def arrange() -> Result:
+        states = state if isinstance(state, tuple) else (state,)
+        return [a.numpy() for a in (y, *(states if task.stateful else ()))]
 
     def infer() -> Callable[[], Result]:
-        with torch.inference_mode():
-            y = run(x)
-        return lambda: [y.numpy()]
+        nonlocal y
+        y = run(x)
+        return arrange
 
     def step() -> Callable[[], Result]:
-        nonlocal state
-        with torch.inference_mode():
-            y, state = net(x, state)
-        return lambda: [y.numpy(), *(a.numpy() for a in (state if isinstance(state, tuple) else (state,)))]
+        nonlocal y, state
+        y, state = net(x, state)
+        return arrange
 
     return step if task.stateful else infer
 
@@ -286,14 +295,17 @@ def onnxruntime_task(task: Task, threads: int) -> Work | None:
             binding.bind_output(name, "cpu", 0, np.float32, a.shape, a.ctypes.data)
         return binding
 
-    turns = [(bind(sets[0], sets[1]), sets[1]), (bind(sets[1], sets[0]), sets[0])]
+    def turn(before: dict[str, Array], after: dict[str, Array]) -> tuple[Any, Callable[[], Result]]:
+        return bind(before, after), lambda: [side_by_side(y), *after.values()]
+
+    turns = [turn(sets[0], sets[1]), turn(sets[1], sets[0])]
 
     def infer() -> Callable[[], Result]:
-        binding, after = turns[0]
+        binding, arrange = turns[0]
         session.run_with_iobinding(binding)
         if letters:
             turns.reverse()
-        return lambda: [side_by_side(y), *after.values()]
+        return arrange
 
     return infer
 
