@@ -169,25 +169,21 @@ def jax_task(task: Task, threads: int, *, unroll: int = 1) -> Work | None:
             return lambda: [np.asarray(y), np.asarray(dx), *(np.asarray(a).T for a in jax.tree.leaves(dlayers))]
 
         return train
-    program = jax.jit(lambda x: forward(x, layers, initial)[0])
-    one = jax.jit(lambda x, state: forward(x, layers, state))
+    program = jax.jit(lambda x, state: forward(x, layers, state))  # zeros known to it would rid it of the first product
     y, state = None, initial
 
     def arrange() -> Result:
         return [np.asarray(y), *(np.asarray(a)[None] for a in jax.tree.leaves(state if task.stateful else ()))]
 
     def infer() -> Callable[[], Result]:
-        nonlocal y
-        y = program(x).block_until_ready()
-        return arrange
-
-    def step() -> Callable[[], Result]:
         nonlocal y, state
-        y, state = one(x, state)
+        y, after = program(x, state)
         y.block_until_ready()
+        if task.stateful:
+            state = after
         return arrange
 
-    return step if task.stateful else infer
+    return infer
 
 
 PEERS: dict[str, Contender] = {
@@ -216,7 +212,7 @@ HOW: dict[str, str] = {  # in words: how each peer is run
     "places; unequal lengths by the operators' own argument.",
     "openvino": "Compiled for latency, one stream, float32; input in place, output shared and not copied; the state of a "
     "stream inside of the model; unequal lengths padded and masked, as its operators leave their fast path for lengths.",
-    "jax": "One compiled program, the input's products outside of `lax.scan`, weights part of it but in training; with 1 and "
+    "jax": "One compiled program, the input's products outside of `lax.scan`, weights part of it (but in training), the state an argument; with 1 and "
     "with 8 steps unrolled (*unrolled*); no asynchronous dispatch; unequal lengths padded and masked.",
     "keras": "A layer as one TensorFlow function compiled by XLA.",
     "numba": "Loops over steps, samples and units, compiled; one thread.",

@@ -56,7 +56,7 @@ def sentence(results: Results) -> str:
         return "No peer was there to compare with."
     raced, lost = sum(len(kind.found) for kind in kinds), sorted((one for kind in kinds for one in kind.lost), key=worst_first)
     places = list(dict.fromkeys(f"{row.task.shape.name} ({row.task.shape.what})" for row, *_ in lost))
-    where = ", at worst on " + "; ".join(places[:3]) + f"; and on {len(places) - 3} other shapes" * (len(places) > 3)
+    where = ", at worst on " + "; ".join(places[:3]) + f"; also on {len(places) - 3} more" * (len(places) > 3)
     means = ", ".join(f"{kind.mean:.2f} {kind.words}" for kind in kinds)
     return (
         f"The fastest peer of each race takes so many times as long as rnnfast (geometric means): {means}; "
