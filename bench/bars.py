@@ -1,4 +1,4 @@
-"""The aims that a run of compare.py is held to, the bars: each a figure and a list of what falls short."""
+"""The targets that a run of compare.py is held to, the bars: each a figure and a list of what falls short."""
 
 from __future__ import annotations
 

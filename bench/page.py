@@ -27,7 +27,7 @@ METHOD = (
     "be rearranged for this comparison is not timed. In training the loss is sum(y), and all gradients are computed, that of x "
     "too."
 )
-AIMS = (
+TARGETS = (
     "What the project asks of itself, stricter than being faster; what falls short is listed, and "
     "[performance notes](performance.md) say what was tried. *FMA peak*: multiply-adds a second, as measured above. *The "
     "machine's limit*: the time of the products at that peak and of loading W_hh at each step from the smallest cache level "
@@ -110,7 +110,7 @@ def page(results: Results, plots: Iterable[tuple[str, str]]) -> str:
     parts += ["Shapes: (input size, units, batch, steps).", bullets([f"{in_words(shape)} {sizes(shape)}" for shape in SHAPES])]
     parts += ["## Plots" * bool(others), *others]
     parts += ["## What the machine can do, measured in the same run", limits(results)]
-    parts += ["## The project's own aims", AIMS, f"```text\n{bars.summary(results)}\n```"]
+    parts += ["## The project's own targets", TARGETS, f"```text\n{bars.summary(results)}\n```"]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -176,10 +176,16 @@ def test_the_fastest_path_counts(good):
 
 
 def test_the_page_opens_with_the_verdict(good):
-    """What was compared, who won, how; the aims come last."""
+    """What was compared, who won, how; the targets come last."""
     text = page(good, [("img/speed.png", "at a glance"), ("img/peak.png", "peak")])
     order = ["against NumPy loop, PyTorch", sentence(good), "![at a glance](img/speed.png)", "## Where rnnfast loses"]
-    order += ["## How it was measured", "## All figures", "![peak](img/peak.png)", "## The project's own aims", "pass  forward"]
+    order += [
+        "## How it was measured",
+        "## All figures",
+        "![peak](img/peak.png)",
+        "## The project's own targets",
+        "pass  forward",
+    ]
     assert sorted(map(text.index, order)) == list(map(text.index, order))
     assert all(f"{shape.name}: {shape.what} (" in text for shape in SHAPES) and all(shape.what for shape in SHAPES)
     assert {peer_of(name) for name in PEERS} == set(HOW)
