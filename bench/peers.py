@@ -206,8 +206,8 @@ HOW: dict[str, str] = {  # in words: how each peer is run
     "torch": "`nn.RNN`, `nn.LSTM`, `nn.GRU` under `inference_mode`, training by autograd. Single steps also by the cells "
     "(*cell*). LSTM forward and single steps also through `torch.compile` with frozen weights (*compiled*): an LSTM is then "
     "oneDNN's, its weights packed once. The rest is not compiled, as its time loop is unrolled: forward, GRUs of 25 to 100 "
-    "steps took 0.5 to 2.5 minutes to compile and became 0.7 to 1.4 times as fast; training, LSTMs of 25 and 60 steps took 1 and "
-    "7 minutes and became slower. Unequal lengths: packed sequences, packing included, or padded and masked (*padded*).",
+    "steps took 0.5 to 2.5 minutes to compile and became 0.7 to 1.4 times as fast; training, LSTMs of 25 and 60 steps took 1 "
+    "and 7 minutes and became slower. Unequal lengths: packed sequences, packing included, or padded and masked (*padded*).",
     "onnxruntime": "A prepared session with bound inputs and outputs; the state of a stream in two sets of arrays that change "
     "places; unequal lengths by the operators' own argument.",
     "openvino": "Compiled for latency, one stream, float32; input in place, output shared and not copied; the state of a "
