@@ -114,9 +114,9 @@ def page(results: Results, plots: Iterable[tuple[str, str]]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def speed(results: Results, picture: str = "") -> str:
-    """The README's part: a line a shape, the fastest peer's time divided by rnnfast's for every cell and pass, by threads.
-    picture: the address of an image."""
+def speed(results: Results) -> str:
+    """The README's part: a line a shape, the fastest peer's time divided by rnnfast's for every cell and pass, by
+    threads."""
     threads = sorted({row.threads for section in PASSES for row in results.of(section)})
     kinds = [(section, cell) for section in PASSES for cell in CELLS]
     ratios: dict[tuple[str, str, str], dict[int, float]] = {}
@@ -136,11 +136,15 @@ def speed(results: Results, picture: str = "") -> str:
         entries = [entry(ratios.get((shape.name, *kind), {})) for kind in kinds]
         if any(cell != "-" for cell in entries):
             rows.append([f"{in_words(shape)} {sizes(shape)}", *entries])
-    loops = [geomean(q for row in results.of(section) if (q := row.ratio("numpy"))) for section in PASSES]
+    loops = [
+        f"{geomean(found):.1f} {kind.words}"
+        for kind in counts(results)
+        if (found := [ratio for row, *_ in kind.found if (ratio := row.ratio("numpy")) is not None])
+    ]
+    loop = f" The NumPy loop: {', '.join(loops)}." if loops else ""
     text = (
-        f"{machine(results)}\n\n{sentence(results)} The NumPy loop takes {loops[0]:.1f} times as long forward, {loops[1]:.1f} "
-        f"times in training. The table: the fastest peer's time (NumPy among them) divided by rnnfast's, float32, with "
-        f"{' / '.join(map(str, threads))} threads; **losses** bold; shapes are (input size, units, batch, steps)."
+        f"{machine(results)}\n\n{sentence(results)}{loop} The table: the fastest "
+        f"peer's time (NumPy among them) divided by rnnfast's, float32, with {' / '.join(map(str, threads))} threads; "
+        f"**losses** bold."
     )
-    image = f"![How many times as long as rnnfast each peer takes, a dot a race]({picture})\n\n" * bool(picture)
-    return f"{image}{text}\n\n{markdown_table(['shape', *(f'{cell} {section}' for section, cell in kinds)], rows)}"
+    return f"{text}\n\n{markdown_table(['shape (I, H, B, T)', *(f'{cell} {section}' for section, cell in kinds)], rows)}"

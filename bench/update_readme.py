@@ -102,7 +102,7 @@ def benchmarks(folder: Path) -> str:
     plots = draw(results, images)
     addresses = [(f"img/{name}", title) for name, title in plots]
     (DOCS / "benchmarks.md").write_text(page(results, addresses), encoding="utf-8")
-    return speed(results, f"docs/{addresses[0][0]}" if plots else "")
+    return speed(results)
 
 
 def main() -> None:
