@@ -14,9 +14,10 @@ import limit
 import page
 import paths
 import tables
+import verdict
 from machine import machine, versions
 from peers import PEERS
-from results import Results
+from results import Results, peer_of
 from rnnfast.cells import CELLS
 from rnnfast.progress import progress
 from rnnfast.proof.race import Race
@@ -56,10 +57,11 @@ def options_of(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--sections", type=listed(SECTIONS), help=f"some of {','.join(SECTIONS)}")
     parser.add_argument("--shapes", type=listed(shapes), help="some of them, by name")
     parser.add_argument("--cells", type=listed(CELLS), default=list(CELLS), help=f"some of {','.join(CELLS)}")
-    parser.add_argument("--peers", type=listed(PEERS), default=list(DEFAULT_PEERS), help=f"some of {','.join(PEERS)}")
+    peers = [name for name in PEERS if name == peer_of(name) != "rnnfast"]
+    parser.add_argument("--peers", type=listed(peers), default=list(DEFAULT_PEERS), help=f"some of {','.join(peers)}")
     parser.add_argument("--rounds", type=int, default=15, help="rounds of each race, at least 3")
     parser.add_argument("--patience", type=float, default=3.0, help="seconds after which a race ends, 3 rounds done")
-    parser.add_argument("--minutes", type=float, default=35.0, help="races are cut short to keep to so much in all")
+    parser.add_argument("--minutes", type=float, default=60.0, help="races are cut short to keep to so much in all")
     parser.add_argument("--quick", action="store_true", help="small shapes, few rounds: does it run?")
     parser.add_argument("--resume", action="store_true", help="go on with the run whose compare.json is in --out")
     options = parser.parse_args(arguments)
@@ -82,15 +84,16 @@ def run(options: argparse.Namespace, file: Path) -> Results:
     if options.resume and file.exists():
         results = Results.read(file)
     else:
-        head = {"machine": machine(), "versions": versions(PEERS), "absent": {}, "limits": {}, "seconds": 0.0}
-        results = Results({**head, "paths": {}}, [])
-    missing = {name: f"{' and '.join(modules)} not installed" for name in options.peers if (modules := PEERS[name].missing())}
-    results.head["absent"].update(missing)
-    peers = [name for name in options.peers if name not in missing]
-    wanted = entries(options.sections, options.threads, peers, options.shapes, options.cells)
+        results = Results({"machine": machine(), "versions": {}, "absent": {}, "limits": {}, "paths": {}, "seconds": 0.0}, [])
+    asked = [name for name in PEERS if peer_of(name) in options.peers]  # with all their paths
+    results.head["versions"].update(versions({name: PEERS[name] for name in asked}))
+    missing = {name: f"{' and '.join(modules)} not installed" for name in asked if (modules := PEERS[name].missing())}
+    results.head["absent"].update({name: reason for name, reason in missing.items() if name in options.peers})
+    names = [name for name in asked if name not in missing]
+    wanted = entries(options.sections, options.threads, names, options.shapes, options.cells)
     todo = [entry for entry in wanted if not results.has(entry)]
     if not options.quick:
-        results.head["paths"] = {name: paths.path(name) for name in peers if name in paths.ASKED}
+        results.head["paths"].update({name: paths.path(name) for name in names if name in paths.ASKED})
 
     def crew(entry: Entry) -> tuple[int, tuple[str, ...]]:
         return entry.threads, entry.names
@@ -113,14 +116,14 @@ def run(options: argparse.Namespace, file: Path) -> Results:
     return results
 
 
-def draw(results: Results, folder: Path) -> list[str]:
-    """Names of the plots; none where matplotlib is not installed."""
+def draw(results: Results, folder: Path) -> list[tuple[str, str]]:
+    """Names and titles of the plots; none where matplotlib is not installed."""
     if importlib.util.find_spec("matplotlib") is None:
         print("No plots: matplotlib not installed.")
         return []
     import plots
 
-    return [file.name for file in plots.draw(results, folder)]
+    return plots.draw(results, folder)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -128,7 +131,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = options_of(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     results = run(options, options.out / "compare.json")
-    print(tables.text(results), bars.summary(results), "\n".join(tables.absences(results)), sep="\n\n")
+    said = (verdict.sentence(results), "\n".join(verdict.losses(results)), "\n".join(tables.absences(results)))
+    print(tables.text(results), bars.summary(results), *filter(None, said), sep="\n\n")
     images = draw(results, options.out)
     (options.out / "compare.md").write_text(page.page(results, images), encoding="utf-8")
     wrong = tables.disagreements(results)

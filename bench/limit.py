@@ -1,5 +1,5 @@
-"""What the machine can do at most, measured: multiply-adds, and bytes loaded from each cache level; and the least time a task
-can take by those numbers."""
+"""What the machine can do at most, measured: multiply-adds, and bytes loaded from each cache level; and, by those numbers, an
+estimate of the least time that a task can take."""
 
 from __future__ import annotations
 
@@ -91,7 +91,8 @@ def level_of(nbytes: float, threads: int, caches: dict[str, dict[str, int]]) -> 
 
 def least_seconds(task: Task, threads: int, limits: dict[str, Any], caches: dict[str, dict[str, int]]) -> float:
     """2 T B G H I / peak, or for one step W_ih once; and T times the recurrent product or W_hh once, whichever takes longer;
-    summed over layers and directions. Training: three times the products."""
+    summed over layers and directions. Training: three times the products. W_hh just larger than a cache can take less, since
+    part of it is still found there."""
     _, _, H, B, T, *_ = task.shape
     GH, size, passes = len(CELLS[task.cell].gates) * H, np.dtype(task.dtype).itemsize, 3 if task.training else 1
     peak, load = limits["fma"][task.dtype], limits["load"]

@@ -5,15 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import bars
-from results import Results, geomean
+from peers import HOW, PEERS
+from results import Results, geomean, peer_of
 from rnnfast.cells import CELLS
-from rnnfast.shapes import SHAPES
-from tables import absences, disagreements, markdown_table, tables
+from rnnfast.proof.race import SAME
+from rnnfast.shapes import SHAPES, Shape
+from tables import FEW, absences, disagreements, in_words, markdown_table, peers_of, tables
+from verdict import counts, losses, sentence, worst_first
 
 PASSES = ("forward", "training")
 KEY = (
-    "A ratio is a peer's time divided by rnnfast's: below 1 is a loss. Medians of interleaved rounds, one process each, only "
-    "one at work at a time, same number of threads and CPUs; ~ marks rounds far apart (a busy machine)."
+    "A figure of a peer is its time divided by rnnfast's: above 1 rnnfast is faster, **below 1 it loses**. Where a peer has "
+    "several ways to do the work, the fastest counts and is named behind the figure, if it is not the usual one. `-`: cannot "
+    "do it. `~`: rounds far apart (a busy machine)."
+)
+METHOD = (
+    "Each contender has a process of its own and works alone, the others being stopped, with as many CPUs as threads. Rounds "
+    "go around, each contender comes first in its turn, and a figure is the median of its rounds. Before anything is timed, "
+    f"all results are compared with rnnfast's: they differ by {SAME:g} at most in float32, {FEW:g} in float64, relative to the "
+    "largest value. Each peer gets its input in the layout that it computes in, and its output is taken as it is: what has to "
+    "be rearranged for this comparison is not timed. In training the loss is sum(y), and all gradients are computed, that of x "
+    "too."
+)
+TARGETS = (
+    "What the project asks of itself, stricter than being faster; what falls short is listed, and "
+    "[performance notes](performance.md) say what was tried. *FMA peak*: multiply-adds a second, as measured above. *The "
+    "machine's limit*: the time of the products at that peak and of loading W_hh at each step from the smallest cache level "
+    "that has 1.25 times the room. It is an estimate: where W_hh is just larger than a cache, part of it is still found there, "
+    "and the share can exceed 1. *Mean length / T x padded*: what a batch of unequal lengths would take if its padding cost "
+    "nothing."
 )
 
 
@@ -21,6 +41,17 @@ def machine(results: Results) -> str:
     """One line: CPU, ISA, compiler, date, versions."""
     m, versions = results.head["machine"], ", ".join(f"{n} {v}" for n, v in results.head["versions"].items())
     return f"{m['cpu']}, {m['isa']}, {m['cpus']} CPUs, {m['compiler']}, Python {m['python']}, {m['date'][:10]}; {versions}."
+
+
+def opening(results: Results) -> str:
+    """What was compared, and on which machine."""
+    names = [PEERS[peer].title for peer in peers_of(results.rows)]
+    among = f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
+    threads = " and ".join(sorted({str(row.threads) for row in results.rows}))
+    return (
+        f"SimpleRNN, LSTM and GRU of rnnfast against {among or 'nobody'}, each with as many threads ({threads}), on one "
+        f"machine: {machine(results)}"
+    )
 
 
 def limits(results: Results) -> str:
@@ -33,21 +64,59 @@ def limits(results: Results) -> str:
     return markdown_table(head, rows) if rows else ""
 
 
-def page(results: Results, plots: Iterable[str]) -> str:
-    """Everything; plots: addresses of the images."""
-    paths = ", ".join(f"{name}: {path}" for name, path in results.head["paths"].items())
-    parts = ["# Benchmarks", machine(results), KEY]
-    parts += [f"Peers' implementation of an LSTM: {paths}."] if paths else []
-    parts += ["\n".join(f"- {line}" for line in absences(results) + disagreements(results))]
-    parts += ["## Bars", f"```text\n{bars.summary(results)}\n```", "## What the machine can do, measured", limits(results)]
-    parts += [f"![{plot.rpartition('/')[2].removesuffix('.png')}]({plot})" for plot in plots]
+def overview(results: Results) -> str:
+    """A row a kind of race: how many, geometric mean, won, lost, the worst."""
+    rows = []
+    for kind in counts(results):
+        row, path, ratio = min(kind.found, key=worst_first)
+        worst = f"{ratio:.2f}: {row.label}, {PEERS[path].title}"
+        lost = len(kind.lost)
+        rows.append([kind.title, str(len(kind.found)), f"{kind.mean:.2f}", str(len(kind.found) - lost), str(lost), worst])
+    head = ["races", "number", "fastest peer / rnnfast, geometric mean", "won", "lost", "lowest"]
+    return markdown_table(head, rows) if rows else ""
+
+
+def bullets(lines: list[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def contenders(results: Results) -> str:
+    """How each contender is run, and which implementation of an LSTM it takes."""
+    names = ["rnnfast", *peers_of(results.rows)]
+    found = {peer: [f"{PEERS[n].title}: {p}" for n, p in results.head["paths"].items() if peer_of(n) == peer] for peer in names}
+    return markdown_table(
+        ["contender", "how", "its LSTM's code, as it says"],
+        [[PEERS[peer].title, HOW[peer], "; ".join(found[peer])] for peer in names],
+    )
+
+
+def sizes(shape: Shape) -> str:
+    """(64, 64, 1, 1) and what else there is."""
+    extra = ", both directions" * shape.bidirectional + f", {shape.num_layers} layers" * (shape.num_layers > 1)
+    return f"({shape.I}, {shape.H}, {shape.B}, {shape.T}{extra})"
+
+
+def page(results: Results, plots: Iterable[tuple[str, str]]) -> str:
+    """Everything; plots: addresses and titles of the images, the first of them the most telling."""
+    first, *others = [f"![{title}]({address})" for address, title in plots] or [""]
+    lost, notes = losses(results), absences(results) + disagreements(results)
+    parts = ["# Benchmarks", opening(results), f"**{sentence(results)}**", overview(results), first]
+    parts += ["## Where rnnfast loses", bullets(lost) if lost else "Nowhere in this run."]
+    parts += ["## How it was measured", METHOD, contenders(results)]
+    parts += ["Not measured, and what else to know:", bullets(notes)] if notes else []
+    parts += ["How to run it: [bench/README.md](../bench/README.md).", "## All figures", KEY]
     for title, head, rows in tables(results):
-        parts += [f"## {title[0].upper()}{title[1:]}", markdown_table(head, rows)]
+        parts += [f"### {title}", markdown_table(head, rows)]
+    parts += ["Shapes: (input size, units, batch, steps).", bullets([f"{in_words(shape)} {sizes(shape)}" for shape in SHAPES])]
+    parts += ["## Plots" * bool(others), *others]
+    parts += ["## What the machine can do, measured in the same run", limits(results)]
+    parts += ["## The project's own targets", TARGETS, f"```text\n{bars.summary(results)}\n```"]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def speed(results: Results) -> str:
-    """The README's table: a line a shape, the fastest peer's time divided by rnnfast's for every cell and pass, by threads."""
+    """The README's part: a line a shape, the fastest peer's time divided by rnnfast's for every cell and pass, by
+    threads."""
     threads = sorted({row.threads for section in PASSES for row in results.of(section)})
     kinds = [(section, cell) for section in PASSES for cell in CELLS]
     ratios: dict[tuple[str, str, str], dict[int, float]] = {}
@@ -66,11 +135,16 @@ def speed(results: Results) -> str:
     for shape in SHAPES:
         entries = [entry(ratios.get((shape.name, *kind), {})) for kind in kinds]
         if any(cell != "-" for cell in entries):
-            extra = ", both directions" * shape.bidirectional + f", {shape.num_layers} layers" * (shape.num_layers > 1)
-            rows.append([f"{shape.name} ({shape.I}, {shape.H}, {shape.B}, {shape.T}{extra})", *entries])
-    means = [geomean(q for (_, s, _), of in ratios.items() if s == section for q in of.values()) for section in PASSES]
+            rows.append([f"{in_words(shape)} {sizes(shape)}", *entries])
+    loops = [
+        f"{geomean(found):.1f} {kind.words}"
+        for kind in counts(results)
+        if (found := [ratio for row, *_ in kind.found if (ratio := row.ratio("numpy")) is not None])
+    ]
+    loop = f" The NumPy loop: {', '.join(loops)}." if loops else ""
     text = (
-        f"{machine(results)}\n\nThe fastest peer's time divided by rnnfast's, float32, with {' / '.join(map(str, threads))} "
-        f"threads; **losses** bold. Geometric means: {means[0]:.2f} forward, {means[1]:.2f} training."
+        f"{machine(results)}\n\n{sentence(results)}{loop} The table: the fastest "
+        f"peer's time (NumPy among them) divided by rnnfast's, float32, with {' / '.join(map(str, threads))} threads; "
+        f"**losses** bold."
     )
     return f"{text}\n\n{markdown_table(['shape (I, H, B, T)', *(f'{cell} {section}' for section, cell in kinds)], rows)}"

@@ -8,23 +8,21 @@ import re
 import subprocess
 import sys
 
-from peers import onnx_model
-from rnnfast.proof.contenders import Task
+from peers import PEERS
+from rnnfast.proof.contenders import Task, Work, onnx_model
 from rnnfast.shapes import BY_NAME
 
 TASK = Task("lstm", BY_NAME["sent-h64"], False)
 
 
-def torch() -> None:
-    """oneDNN, which PyTorch's fast path calls, tells by itself when asked to."""
-    from rnnfast.proof.contenders import torch_task
-
-    work = torch_task(TASK, 1)
+def run(name: str) -> None:
+    """oneDNN, which PyTorch's fast paths call, tells by itself when asked to."""
+    work: Work | None = PEERS[name].make(TASK, 1)
     if work is not None:
         work()
 
 
-def openvino() -> None:
+def openvino(_: str) -> None:
     """The compiled model's operations carry the name of what executes them."""
     import openvino
 
@@ -37,7 +35,8 @@ def openvino() -> None:
 
 
 ASKED = {  # how to ask, and where in the answer the name stands
-    "torch": (torch, r"exec,cpu,rnn,([^,]+)"),
+    "torch": (run, r"exec,cpu,rnn,([^,]+)"),
+    "torch:compiled": (run, r"exec,cpu,rnn,([^,]+)"),
     "openvino": (openvino, r"(?:RNNSeq|LSTMSequence) (\S+)"),
 }
 
@@ -57,4 +56,4 @@ def path(name: str) -> str:
 
 
 if __name__ == "__main__":
-    ASKED[sys.argv[1]][0]()
+    ASKED[sys.argv[1]][0](sys.argv[1])

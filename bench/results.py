@@ -13,11 +13,14 @@ from rnnfast.proof.race import Time
 from rnnfast.shapes import Shape
 from sections import Entry
 
-MAIN = ("torch", "onnxruntime", "openvino", "jax")  # the peers that count for the bars
+
+def peer_of(name: str) -> str:
+    """The peer that a path, peer:path, belongs to."""
+    return name.partition(":")[0]
 
 
 class Row(NamedTuple):
-    """One race. times: by contender, the fields of race.Time but for the task."""
+    """One race. times: by contender, the fields of race.Time but for the task; a peer may have several paths, peer:path."""
 
     section: str
     threads: int
@@ -29,28 +32,35 @@ class Row(NamedTuple):
         """Median seconds of rnnfast."""
         return float(self.times["rnnfast"]["seconds"])
 
-    def seconds(self, name: str) -> float | None:
-        """Median seconds of a contender; None: it was not there or cannot."""
-        return self.times.get(name, {}).get("seconds")
+    @property
+    def peers(self) -> list[str]:
+        """The peers that could do it."""
+        return list(dict.fromkeys(peer_of(name) for name in self.times if name != "rnnfast" and self.times[name]["seconds"]))
 
-    def ratio(self, name: str) -> float | None:
-        """How many times as long as rnnfast a contender takes."""
-        seconds = self.seconds(name)
-        return None if seconds is None else seconds / self.own
+    def path(self, peer: str) -> str | None:
+        """The fastest of a peer's paths; None: it was not there or cannot."""
+        paths = [name for name in self.times if peer_of(name) == peer and self.times[name]["seconds"]]
+        return min(paths, key=lambda name: self.times[name]["seconds"], default=None)
 
-    def best(self, names: Iterable[str] = MAIN) -> tuple[str, float] | None:
-        """The fastest of these contenders and its ratio; None where none of them ran."""
-        ratios = {name: ratio for name in names if (ratio := self.ratio(name)) is not None}
+    def ratio(self, peer: str) -> float | None:
+        """How many times as long as rnnfast a peer takes by its fastest path."""
+        path = self.path(peer)
+        return None if path is None else self.times[path]["seconds"] / self.own
+
+    def best(self, peers: Iterable[str] | None = None) -> tuple[str, float] | None:
+        """The fastest path of these peers, or of all, and its ratio; None where none of them ran."""
+        ratios = {peer: ratio for peer in peers or self.peers if (ratio := self.ratio(peer)) is not None}
         if not ratios:
             return None
-        name = min(ratios, key=ratios.__getitem__)
-        return name, ratios[name]
+        peer = min(ratios, key=ratios.__getitem__)
+        return self.path(peer) or peer, ratios[peer]
 
     @property
     def label(self) -> str:
         """sine-h32 lstm training, 2 threads"""
-        parts = [self.task.shape.name, self.task.cell, "training" if self.task.training else "forward"]
-        parts += ["ragged"] * bool(self.task.lengths)
+        kind = "step" if self.task.stateful else "training" if self.task.training else "forward"
+        parts = [self.task.shape.name, self.task.cell, kind, *["ragged"] * bool(self.task.lengths)]
+        parts += ["float64"] * (self.task.dtype == "float64")
         return f"{' '.join(parts)}, {self.threads} thread{'s' * (self.threads > 1)}"
 
 

@@ -13,7 +13,7 @@ from rnnfast.shapes import BY_NAME, SHAPES, Shape
 
 
 class Section(NamedTuple):
-    """title: as printed; tasks; peers: who races beside rnnfast, and who does so with one thread alone."""
+    """title: as printed; tasks; peers: who races beside rnnfast, all paths of each, and who does so with one thread alone."""
 
     title: str
     tasks: list[Task]
@@ -31,27 +31,32 @@ def tasks_of(dtype: str, training: bool) -> list[Task]:
     return [Task(cell, shape, training, dtype) for shape in SHAPES if shape.training or not training for cell in CELLS]
 
 
-RAGGED = tuple(Shape(f"ragged-h{H}", H, H, 32, 100, "batch of unequal lengths") for H in (64, 256))
+RAGGED = tuple(Shape(f"ragged-h{H}", H, H, 32, 100, f"32 samples, {H} units") for H in (64, 256))
 SWEEPS = {  # one of T, B, H varies
-    "T": [Shape(f"T={T}", 256, 256, 1, T, "sweep") for T in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)],
-    "B": [Shape(f"B={B}", 256, 256, B, 50, "sweep") for B in (1, 2, 4, 8, 16, 32, 64, 128)],
-    "H": [Shape(f"H={H}", H, H, 16, 50, "sweep") for H in (16, 32, 64, 128, 256, 512, 1024)],
+    "T": [Shape(f"T={T}", 256, 256, 1, T, "one sequence, 256 units") for T in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)],
+    "B": [Shape(f"B={B}", 256, 256, B, 50, "50 steps, 256 units") for B in (1, 2, 4, 8, 16, 32, 64, 128)],
+    "H": [Shape(f"H={H}", H, H, 16, 50, "16 sequences of 50 steps") for H in (16, 32, 64, 128, 256, 512, 1024)],
 }
+TORCH, JAX = ("torch", "torch:cell", "torch:compiled"), ("jax", "jax:unrolled")
 SECTIONS: dict[str, Section] = {
     "forward": Section(
-        "forward",
+        "forward, float32",
         tasks_of("float32", False),
-        ("torch", "onnxruntime", "openvino", "jax", "keras"),
-        ("numpy", "numba"),
+        ("numpy", *TORCH, "onnxruntime", "openvino", *JAX, "keras"),
+        ("numba",),
     ),
-    "training": Section("training (forward, BPTT, all gradients)", tasks_of("float32", True), ("torch", "jax")),
+    "training": Section(
+        "training step (forward, back-propagation through time, all gradients), float32",
+        tasks_of("float32", True),
+        ("numpy", "torch", *JAX),
+    ),
     "step": Section(
-        "one step of a stream, state in and out",
+        "one step of a stream that keeps its state, float32",
         [Task(cell, BY_NAME[name], False, stateful=True) for name in ("stream-h64", "stream-h256") for cell in CELLS],
-        ("onnxruntime",),
+        ("numpy", *TORCH, "onnxruntime", "openvino", *JAX),
     ),
     "ragged": Section(
-        "ragged batches, and the same padded",
+        "batches of unequal lengths, and the same batches padded, float32",
         [
             Task(cell, shape, training, lengths=lengths)
             for shape in RAGGED
@@ -59,10 +64,17 @@ SECTIONS: dict[str, Section] = {
             for training in (False, True)
             for lengths in (lengths_of(shape), None)
         ],
-        ("torch",),
+        ("torch", "torch:padded", "torch:compiled", "onnxruntime", "openvino", *JAX),
     ),
-    "float64": Section("float64", [*tasks_of("float64", False), *tasks_of("float64", True)], ("torch",)),
-    "scaling": Section("scaling of an LSTM", [Task("lstm", shape, False) for of in SWEEPS.values() for shape in of]),
+    "float64": Section(
+        "forward and training step, float64",
+        [*tasks_of("float64", False), *tasks_of("float64", True)],
+        ("numpy", "torch", "torch:cell", *JAX),
+    ),
+    "scaling": Section(
+        "an LSTM over steps, batch and units, forward, float32",
+        [Task("lstm", shape, False) for of in SWEEPS.values() for shape in of],
+    ),
 }
 
 
@@ -84,7 +96,7 @@ def entries(
         section = SECTIONS[name]
         for count in threads:
             able = section.peers + (section.single if count == 1 else ())
-            names = ("rnnfast", *(peer for peer in able if peer in peers))
+            names = ("rnnfast", *(name for name in able if name in peers))
             for task in section.tasks:
                 if task.cell in cells and (shapes is None or task.shape.name in shapes):
                     yield Entry(name, count, task, names)

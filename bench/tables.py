@@ -6,6 +6,7 @@ from peers import PEERS
 from results import Results, Row
 from rnnfast.proof.race import SAME
 from rnnfast.proof.report import UNSTEADY
+from rnnfast.shapes import Shape
 from sections import SECTIONS
 
 BUSY = 0.5
@@ -13,27 +14,38 @@ FEW = 1e-9  # two contenders' results may differ by this in float64
 
 
 def peers_of(rows: list[Row]) -> list[str]:
-    """Contenders but rnnfast that occur in the rows, in the order of PEERS."""
-    return [name for name in PEERS if name != "rnnfast" and any(name in row.times for row in rows)]
+    """Peers that occur in the rows, in the order of PEERS."""
+    return [name for name in PEERS if any(name in row.peers for row in rows)]
 
 
 def mark(row: Row, name: str) -> str:
     return "~" if (row.times[name]["spread"] or 0) > UNSTEADY else ""
 
 
-def cells_of(row: Row, names: list[str]) -> list[str]:
-    """shape, cell, pass, milliseconds, a ratio a peer; - where a peer cannot."""
+def in_words(shape: Shape) -> str:
+    """stream-h64: one step of a stream, 64 units"""
+    return f"{shape.name}: {shape.what}"
+
+
+def ratio_of(row: Row, peer: str) -> str:
+    """Of a peer's fastest path, which is named if it is not the usual one; below 1 between stars; - where the peer cannot."""
+    ratio, path = row.ratio(peer), row.path(peer)
+    if ratio is None or path is None:
+        return "-"
+    figure = f"{mark(row, path)}{ratio:.2f}"
+    return (f"**{figure}**" if ratio < 1 else figure) + f" {path.removeprefix(peer)[1:]}".rstrip()
+
+
+def cells_of(row: Row, peers: list[str]) -> list[str]:
+    """shape, cell, pass, milliseconds, a ratio a peer."""
     task = row.task
     kind = ("training" if task.training else "forward") + (", ragged" if task.lengths else "")
-    ratios = []
-    for name in names:
-        ratio = row.ratio(name)
-        ratios.append("-" if ratio is None else f"{mark(row, name)}{ratio:.2f}")
-    return [task.shape.name, task.cell, kind, f"{mark(row, 'rnnfast')}{row.own * 1e3:.3f}", *ratios]
+    own = f"{mark(row, 'rnnfast')}{row.own * 1e3:.4g}"
+    return [in_words(task.shape), task.cell, kind, own, *(ratio_of(row, peer) for peer in peers)]
 
 
-def head_of(names: list[str]) -> list[str]:
-    return ["shape", "cell", "pass", "ms", *(PEERS[name].title for name in names)]
+def head_of(peers: list[str]) -> list[str]:
+    return ["shape", "cell", "pass", "rnnfast, ms", *(PEERS[peer].title for peer in peers)]
 
 
 def tables(results: Results) -> list[tuple[str, list[str], list[list[str]]]]:
@@ -43,8 +55,9 @@ def tables(results: Results) -> list[tuple[str, list[str], list[list[str]]]]:
         rows = results.of(section)
         for threads in sorted({row.threads for row in rows}):
             part = [row for row in rows if row.threads == threads]
-            names = peers_of(part)
-            found.append((f"{title}: threads {threads}", head_of(names), [cells_of(row, names) for row in part]))
+            peers = peers_of(part)
+            head = f"{title}; {threads} thread{'s' * (threads > 1)}"
+            found.append((head[0].upper() + head[1:], head_of(peers), [cells_of(row, peers) for row in part]))
     return found
 
 
@@ -79,7 +92,7 @@ def disagreements(results: Results) -> list[str]:
 
 def absences(results: Results) -> list[str]:
     """Peers that were asked for and did not run, and why; whether others were at work on the machine."""
-    lines = [f"{PEERS[name].title}: {reason}" for name, reason in results.head["absent"].items()]
+    lines = [f"{PEERS[name].title}: {' '.join(reason.split())[:300]}" for name, reason in results.head["absent"].items()]
     if (load := results.head["machine"]["load"]) > BUSY:
         lines.append(f"The machine was busy before the run (load {load:.1f}): peers whose threads spin suffer most.")
     return lines

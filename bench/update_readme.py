@@ -100,7 +100,8 @@ def benchmarks(folder: Path) -> str:
     results, images = Results.read(folder / "compare.json"), DOCS / "img"
     images.mkdir(exist_ok=True)
     plots = draw(results, images)
-    (DOCS / "benchmarks.md").write_text(page(results, [f"img/{name}" for name in plots]), encoding="utf-8")
+    addresses = [(f"img/{name}", title) for name, title in plots]
+    (DOCS / "benchmarks.md").write_text(page(results, addresses), encoding="utf-8")
     return speed(results)
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 class Shape(NamedTuple):
     """Sizes of a network and a batch: I input size, H hidden size, B samples, T time steps, layers and directions. `what` says
-    where such a shape occurs."""
+    it in words."""
 
     name: str
     I: int
@@ -38,18 +38,18 @@ class Shape(NamedTuple):
 
 
 SHAPES = (
-    Shape("stream-h64", 64, 64, 1, 1, "audio effect or control, one step"),
-    Shape("stream-h256", 256, 256, 1, 1, "speech activity, one step"),
-    Shape("sine-h32", 1, 32, 1, 100, "toy sine, one series"),
-    Shape("stock-h50", 1, 50, 32, 60, "price forecasting, windows of 60"),
-    Shape("sent-h64", 100, 64, 32, 100, "sentiment, embedding of 100"),
-    Shape("char-h128", 30, 128, 64, 100, "characters, one-hot"),
-    Shape("shake-h256", 256, 256, 1, 100, "text generation, one sequence"),
-    Shape("bb-h256-b32", 256, 256, 32, 100, "speech or text, batch of 32"),
-    Shape("s2s-h512-b16", 512, 512, 16, 25, "sequence to sequence"),
-    Shape("db-h1024-b1", 1024, 1024, 1, 25, "DeepBench, one sequence"),
-    Shape("db-h1024-b64", 1024, 1024, 64, 25, "DeepBench, batch of 64"),
-    Shape("bi-h256", 256, 256, 1, 100, "tagging, both directions", bidirectional=True),
-    Shape("deep-h512", 512, 512, 1, 100, "speech or text, two layers", num_layers=2),
+    Shape("stream-h64", 64, 64, 1, 1, "one step of a stream, 64 units"),
+    Shape("stream-h256", 256, 256, 1, 1, "one step of a stream, 256 units"),
+    Shape("sine-h32", 1, 32, 1, 100, "one series of numbers, 32 units"),
+    Shape("stock-h50", 1, 50, 32, 60, "32 series of prices, 50 units"),
+    Shape("sent-h64", 100, 64, 32, 100, "32 sentences, 64 units"),
+    Shape("char-h128", 30, 128, 64, 100, "64 texts by character, 128 units"),
+    Shape("shake-h256", 256, 256, 1, 100, "one text, 256 units"),
+    Shape("bb-h256-b32", 256, 256, 32, 100, "32 pieces of speech, 256 units"),
+    Shape("s2s-h512-b16", 512, 512, 16, 25, "16 short sentences, 512 units"),
+    Shape("db-h1024-b1", 1024, 1024, 1, 25, "one short sequence, 1024 units"),
+    Shape("db-h1024-b64", 1024, 1024, 64, 25, "64 short sequences, 1024 units"),
+    Shape("bi-h256", 256, 256, 1, 100, "one text in both directions, 256 units", bidirectional=True),
+    Shape("deep-h512", 512, 512, 1, 100, "one sequence, two layers of 512 units", num_layers=2),
 )
 BY_NAME = {shape.name: shape for shape in SHAPES}

@@ -1,12 +1,13 @@
 """Who can be timed: rnnfast, the NumPy loop, and the peers that are installed, each by its fastest path, same threads.
 
 A contender makes, for a task (cell, shape, training or not), a function without arguments that does the work once and
-returns y and, when training, the gradients of sum(y) of x and the parameters in PyTorch's order. Imports are inside, so that
-naming a contender costs nothing.
+returns y and, when training, the gradients of sum(y) of x and the parameters in PyTorch's order: or a function that arranges
+them as NumPy arrays in this layout, which is not timed. Imports are inside, so that naming a contender costs nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from rnnfast.cells import CELLS
 from rnnfast.shapes import Shape
 
 Result = list[Array]
+Work = Callable[[], Result | Callable[[], Result]]
 
 
 class Task(NamedTuple):
@@ -30,6 +32,11 @@ class Task(NamedTuple):
     dtype: str = "float32"
     lengths: tuple[int, ...] | None = None
     stateful: bool = False
+
+    @property
+    def maskable(self) -> bool:
+        """Whether it may be computed padded, y masked after: not where a reverse direction would begin in the padding."""
+        return not (self.lengths and self.shape.bidirectional)
 
     @property
     def flops(self) -> float:
@@ -55,6 +62,17 @@ def by_layer(shape: Shape, weights: dict[str, Array]) -> list[list[tuple[Array, 
     values, D = list(weights.values()), shape.directions
     places = [tuple(values[i : i + 4]) for i in range(0, len(values), 4)]
     return [places[i : i + D] for i in range(0, len(places), D)]
+
+
+def valid(task: Task) -> Array:
+    """(T, B, 1): 1 where a sample of a ragged batch has a step, 0 in its padding."""
+    return (np.arange(task.shape.T)[:, None, None] < np.array(task.lengths)[:, None]).astype(task.dtype)
+
+
+def side_by_side(y: Array) -> Array:
+    """(T, D, B, H) -> (T, B, D*H)."""
+    T, D, B, H = y.shape
+    return y.transpose(0, 2, 1, 3).reshape(T, B, D * H)
 
 
 def rnnfast_task(task: Task, threads: int) -> Callable[[], Result]:
@@ -98,7 +116,7 @@ def rnnfast_task(task: Task, threads: int) -> Callable[[], Result]:
     return lambda: [fast(x, lengths=lengths)[0]]
 
 
-def numpy_task(task: Task, threads: int) -> Callable[[], Result] | None:
+def numpy_task(task: Task, threads: int) -> Work | None:
     """The loop of loop.py; its BLAS takes its threads from the environment that race.py gives the process."""
     from rnnfast.proof import loop
 
@@ -120,58 +138,84 @@ def numpy_task(task: Task, threads: int) -> Callable[[], Result] | None:
     return infer
 
 
-def torch_task(task: Task, threads: int) -> Callable[[], Result] | None:
-    """Inference under inference_mode (else PyTorch leaves its fast LSTM path), training by autograd; a ragged batch as a
-    packed sequence."""
+modes = contextlib.ExitStack()  # PyTorch's inference mode: entered once for all calls of a task, as a program would
+
+
+def torch_task(
+    task: Task, threads: int, *, padded: bool = False, prepare: Callable[[Any], Any] = lambda net: net
+) -> Work | None:
+    """Inference under inference_mode (else PyTorch leaves its fast LSTM path), training by autograd; a ragged batch as a packed
+    sequence, or padded and y masked. prepare: what is done to the module before it is used."""
     import torch
     from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+    modes.close()
     torch.set_num_threads(threads)
     shape, x_np, weights = arguments(task)
     kinds: dict[str, Any] = {"simple_rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
-    if task.cell not in kinds or task.stateful:
+    if task.cell not in kinds:
         return None
-    options = {"bidirectional": shape.bidirectional, "dtype": getattr(torch, task.dtype)}
-    net = kinds[task.cell](shape.I, shape.H, shape.num_layers, **options)
+    dtype = getattr(torch, task.dtype)
+    net = kinds[task.cell](shape.I, shape.H, shape.num_layers, bidirectional=shape.bidirectional, dtype=dtype)
     with torch.no_grad():
         for name, parameter in net.named_parameters():
             parameter.copy_(torch.from_numpy(weights[name]))
-    lengths = None if task.lengths is None else torch.tensor(task.lengths)
+    net = prepare(net.train(task.training))
+    lengths, mask = None, None
+    if task.lengths and padded:
+        mask = torch.from_numpy(valid(task))
+    elif task.lengths:
+        lengths = torch.tensor(task.lengths)
 
     def run(x: Any) -> Any:
         if lengths is None:
-            return net(x)[0]
+            y = net(x)[0]
+            return y if mask is None else y * mask
         packed = net(pack_padded_sequence(x, lengths, enforce_sorted=False))[0]
         return pad_packed_sequence(packed, total_length=shape.T)[0]
 
     if task.training:
-        dy = torch.ones((shape.T, shape.B, shape.directions * shape.H), dtype=getattr(torch, task.dtype))
+        dy = torch.ones((shape.T, shape.B, shape.directions * shape.H), dtype=dtype)
 
-        def train() -> Result:
+        def train() -> Callable[[], Result]:
             x = torch.from_numpy(x_np).requires_grad_()
             net.zero_grad()
             y = run(x)
             y.backward(dy)
-            return [a.detach().numpy() for a in (y, x.grad, *(p.grad for p in net.parameters())) if a is not None]
+            return lambda: [a.detach().numpy() for a in (y, x.grad, *(p.grad for p in net.parameters())) if a is not None]
 
         return train
-    x = torch.from_numpy(x_np)
+    x, y = torch.from_numpy(x_np), None
+    zeros = torch.zeros(shape.num_layers, shape.B, shape.H, dtype=dtype)
+    state = (zeros, zeros) if task.cell == "lstm" else zeros
+    modes.enter_context(torch.inference_mode())
 
-    def infer() -> Result:
-        with torch.inference_mode():
-            return [run(x).numpy()]
+    def arrange() -> Result:
+        states = state if isinstance(state, tuple) else (state,)
+        return [a.numpy() for a in (y, *(states if task.stateful else ()))]
 
-    return infer
+    def infer() -> Callable[[], Result]:
+        nonlocal y
+        y = run(x)
+        return arrange
+
+    def step() -> Callable[[], Result]:
+        nonlocal y, state
+        y, state = net(x, state)
+        return arrange
+
+    return step if task.stateful else infer
 
 
-def onnx_model(task: Task) -> bytes | None:
+def onnx_model(task: Task, *, padded: bool = False) -> bytes | None:
     """The task as an ONNX model, X (T, B, I) -> Y (T, D, B, H) of the last layer; stateful: also h0, c0 -> h, c, each
-    (1, B, H). Inference in float32 alone. Gate orders: LSTM i o f c, GRU z r h."""
+    (1, B, H). A ragged batch by the operators' own lengths, or padded and Y masked. Inference in float32 alone. Gate orders:
+    LSTM i o f c, GRU z r h."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
     orders = {"simple_rnn": [0], "lstm": [0, 3, 1, 2], "gru": [1, 0, 2]}
-    if task.training or task.cell not in orders or task.dtype != "float32" or task.lengths:
+    if task.training or task.cell not in orders or task.dtype != "float32":
         return None
     shape, x, weights = arguments(task)
     order, D, H = orders[task.cell], shape.directions, shape.H
@@ -179,31 +223,36 @@ def onnx_model(task: Task) -> bytes | None:
     def reorder(w: Array) -> Array:
         return np.concatenate([np.split(w, len(order))[gate] for gate in order])
 
-    constants, nodes, source = dict[str, Any](), [], "X"
+    constants, nodes, source, lengths = dict[str, Any](), [], "X", ""
+    if task.lengths and not padded:
+        lengths, constants["lengths"] = "lengths", np.array(task.lengths, np.int32)
     states = CELLS[task.cell].states if task.stateful else ()
     attributes: dict[str, Any] = {"linear_before_reset": 1} if task.cell == "gru" else {}
-    layers = by_layer(shape, weights)
-    for i, layer in enumerate(layers):
-        if i:  # (T, D, B, H) -> (T, B, D*H)
-            constants[f"shape{i}"] = np.array([0, 0, D * H])
-            nodes += [
-                helper.make_node("Transpose", [f"Y{i - 1}"], [f"S{i}"], perm=[0, 2, 1, 3]),
-                helper.make_node("Reshape", [f"S{i}", f"shape{i}"], [f"X{i}"]),
-            ]
+    for i, layer in enumerate(by_layer(shape, weights)):
+        if i:  # (T, D, B, H) -> (T, B, D*H); one direction: nothing to transpose, so that nothing is copied
+            constants[f"shape{i}"] = np.array([shape.T, shape.B, D * H])
+            if D > 1:
+                nodes.append(helper.make_node("Transpose", [f"Y{i}"], [f"S{i}"], perm=[0, 2, 1, 3]))
             source = f"X{i}"
+            nodes.append(helper.make_node("Reshape", [f"S{i}" if D > 1 else f"Y{i}", f"shape{i}"], [source]))
         constants[f"W{i}"] = np.stack([reorder(w[0]) for w in layer])
         constants[f"R{i}"] = np.stack([reorder(w[1]) for w in layer])
         constants[f"B{i}"] = np.stack([np.concatenate([reorder(w[2]), reorder(w[3])]) for w in layer])
         nodes.append(
             helper.make_node(
                 {"simple_rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}[task.cell],
-                [source, f"W{i}", f"R{i}", f"B{i}", *(["", *(f"{s}0" for s in states)] if states else [])],
-                ["Y" if i == len(layers) - 1 else f"Y{i}", *states],
+                [source, f"W{i}", f"R{i}", f"B{i}", lengths, *(f"{s}0" for s in states)],
+                [f"Y{i + 1}", *states],
                 hidden_size=H,
                 direction="bidirectional" if shape.bidirectional else "forward",
                 **attributes,
             )
         )
+    if task.lengths and padded:
+        constants["mask"] = valid(task)[:, None]
+        nodes.append(helper.make_node("Mul", [nodes[-1].output[0], "mask"], ["Y"]))
+    else:
+        nodes[-1].output[0] = "Y"
 
     def value(name: str, *sizes: int) -> Any:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, sizes)
@@ -220,7 +269,7 @@ def onnx_model(task: Task) -> bytes | None:
     return bytes(model.SerializeToString())
 
 
-def onnxruntime_task(task: Task, threads: int) -> Callable[[], Result] | None:
+def onnxruntime_task(task: Task, threads: int) -> Work | None:
     """Inference alone, into given arrays; a stream's state goes to and fro between two sets of arrays."""
     import onnxruntime
 
@@ -246,16 +295,17 @@ def onnxruntime_task(task: Task, threads: int) -> Callable[[], Result] | None:
             binding.bind_output(name, "cpu", 0, np.float32, a.shape, a.ctypes.data)
         return binding
 
-    turns = [(bind(sets[0], sets[1]), [y[:, 0], *sets[1].values()]), (bind(sets[1], sets[0]), [y[:, 0], *sets[0].values()])]
+    def turn(before: dict[str, Array], after: dict[str, Array]) -> tuple[Any, Callable[[], Result]]:
+        return bind(before, after), lambda: [side_by_side(y), *after.values()]
 
-    def infer() -> Result:
-        binding, results = turns[0]
+    turns = [turn(sets[0], sets[1]), turn(sets[1], sets[0])]
+
+    def infer() -> Callable[[], Result]:
+        binding, arrange = turns[0]
         session.run_with_iobinding(binding)
         if letters:
             turns.reverse()
-        if shape.bidirectional:  # to the layout of all others: a copy
-            results[0] = y.transpose(0, 2, 1, 3).reshape(shape.T, shape.B, -1)
-        return results
+        return arrange
 
     return infer
 
@@ -265,7 +315,7 @@ class Contender(NamedTuple):
 
     title: str
     modules: tuple[str, ...]
-    make: Callable[[Task, int], Callable[[], Result] | None]
+    make: Callable[[Task, int], Work | None]
 
     def missing(self) -> list[str]:
         return [m for m in self.modules if importlib.util.find_spec(m) is None]

@@ -13,11 +13,13 @@ import os
 import signal
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
-from rnnfast.proof.contenders import CONTENDERS, Contender, Result, Task
+import numpy as np
+
+from rnnfast.proof.contenders import CONTENDERS, Contender, Task, Work
 from rnnfast.proof.prove import error
 
 LEAST_SECONDS = 0.01  # a round repeats its task until it lasts this long
@@ -45,7 +47,7 @@ def _serve(connection: Connection, contender: Contender, threads: int) -> None:
     """The loop of a contender's process: ("make", task) -> results or None; ("run",) -> seconds per call; None ends it."""
     if hasattr(os, "sched_setaffinity"):  # some peers ask for the CPUs there are, not for a number
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
-    work: Callable[[], Result] | None = None
+    work: Work | None = None
     repeats = 1
     while (message := connection.recv()) is not None:
         try:
@@ -53,7 +55,10 @@ def _serve(connection: Connection, contender: Contender, threads: int) -> None:
                 work = contender.make(message[1], threads)
                 answer: Any = None
                 if work is not None:
-                    answer = [a.copy() for a in work()]
+                    got = work()
+                    if getattr(message[1], "stateful", False):
+                        got = work()  # the second step of a stream shows that its state was kept
+                    answer = [np.array(a) for a in (got() if callable(got) else got)]
                     began = time.perf_counter()
                     work()
                     repeats = max(1, int(LEAST_SECONDS / (time.perf_counter() - began)))
