@@ -139,3 +139,12 @@ def test_batch_first(cell, option, ragged):
     *_, tape = getattr(reference, cell)(x.swapaxes(0, 1), *weights, batch_first=True, record=True, **arguments)
     assert np.abs(tape.backward(2 * got["y"]).x - got["x"]).max() < 1e-12
     assert alike(got | {name: got[name].swapaxes(0, 1) for name in ("x", "y")}, expected)
+
+
+def test_gradients_can_be_scaled_in_place():
+    """As people do who clip them."""
+    y, _, tape = rnnfast.gru(np.ones((2, 1, 3)), *make("gru", np.dtype("f8"), 3, 4), record=True)
+    g = tape.backward(y)
+    before = g.w_hh.copy()
+    g.w_hh *= 0.5
+    assert np.array_equal(g.w_hh, before / 2)

@@ -34,9 +34,10 @@ def _run(
 ) -> Any:
     """Checks everything, then runs. Returns (y, state) or (y, state, tape)."""
     variant, isa, threads = checks.variant(cell, options), settings.here.isa, settings.num_threads
-    if lengths is None and gate_order is None and reverse is record is batch_first is False:
+    blocks = None if gate_order is None else checks.gate_order(gate_order, cell.gates)
+    if lengths is None and reverse is record is batch_first is False:
         state = initial if len(initial) > 1 else initial[0]
-        done = _fast_path.try_live(variant.kernel, isa, weights, 4, 0, x, state, threads)
+        done = _fast_path.try_live(variant.kernel, isa, weights, 4, blocks, 0, x, state, threads)
         if done is not None:
             return done
     reverse, record, batch_first = (
@@ -44,7 +45,6 @@ def _run(
         checks.flag("record", record),
         checks.flag("batch_first", batch_first),
     )
-    blocks = checks.gate_order(gate_order, cell.gates)
     w_ih, w_hh, b_ih, b_hh = checks.weights(*weights, gates=len(cell.gates))
     x, unbatched = checks.sequence(x, w_ih.shape[1], batch_first=batch_first)
     T, B, inputs = x.shape

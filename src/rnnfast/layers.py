@@ -121,7 +121,7 @@ class Layer(Stack[S]):
         if lengths is None and form.directions == 1 and not form.batch_first:
             live, each = tuple(self._params.values()), 4 if form.bias else 2
             kernel, layers = form.variant.kernel, form.num_layers
-            done = _fast_path.try_live(kernel, isa, live, each, layers, x, state, settings.num_threads)
+            done = _fast_path.try_live(kernel, isa, live, each, None, layers, x, state, settings.num_threads)
             if done is not None:
                 return done
         inputs = form.check(x, state, lengths)

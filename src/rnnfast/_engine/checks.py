@@ -9,6 +9,7 @@ from __future__ import annotations
 import operator
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -173,6 +174,11 @@ def gate_order(value: Any, gates: tuple[str, ...]) -> tuple[int, ...] | None:
         return None
     if not isinstance(value, str):
         raise wrong_type("gate_order", "a string of the gates' letters", value)
+    return _gate_order(value, gates)
+
+
+@lru_cache(256)  # a step with weights as arguments takes some microseconds in all
+def _gate_order(value: str, gates: tuple[str, ...]) -> tuple[int, ...] | None:
     letters = value.replace(",", " ").split()
     letters = letters if len(letters) > 1 else list(value)
     if sorted(letters) != sorted(gates):

@@ -26,7 +26,7 @@ def shapes(gradients: Any) -> str:
     return f"{type(gradients).__name__}({', '.join(shown)})"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class Gradients:
     """Of a function's call, named like its arguments; c0 is None for cells without c, b_ih and b_hh where no biases were
     given."""
@@ -41,7 +41,7 @@ class Gradients:
     __repr__ = shapes
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class ModelGradients:
     """Of sum(dy * y): x (None where not asked for, or where x is integers), and the parameters by name."""
 
@@ -50,7 +50,7 @@ class ModelGradients:
     __repr__ = shapes
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class LayerGradients(ModelGradients, Generic[S]):
     """Of a recurrent layer's pass; state: gradient of the initial state, in its form."""
 

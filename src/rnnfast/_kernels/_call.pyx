@@ -15,14 +15,16 @@ cnp.import_array()
 
 # The cost model of threads. A call takes no further thread for less than a microsecond or two of work, and one of less than
 # some 0.1 ms takes only threads that are awake (csrc/team.c): waking one takes 50 us. Steps are split by rows where
-# each thread has ROWS_ENOUGH of them, so that it reuses every weight it loads; else by units, if each thread's share of a
-# phase is worth many times a barrier (0.1 us); else by rows again, as far as there are any. Of a ragged batch the mean number
+# each thread has ROWS_ENOUGH of them, so that it reuses every weight it loads, and W_hh is not so large that reading all of it in
+# every core at every step costs more than the barriers; else by units, if each thread's share of a phase is worth many times a
+# barrier (0.1 us); else by rows again, as far as there are any. Of a ragged batch the mean number
 # at work counts, and more are enough, since rows end; but a phase must be worth more, since rows need no other thread's h
 # (between the caches of two cores the h of 16 rows takes a microsecond).
 flops_per_thread = 2.5e5
 flops_per_phase = 2e4
 cdef enum:
     ROWS_ENOUGH = 4
+    LARGE_WEIGHTS = 2097152 # bytes of W_hh
     RAGGED_ENOUGH = 16
     RAGGED_PHASES = 25      # times flops_per_phase
     BRIEF = 64              # times flops_per_thread
@@ -99,6 +101,7 @@ cdef int split_steps(Job *j, int threads) noexcept nogil:
     """Decides how so many threads share the steps (j.by_units); returns for how many of them there is a share."""
     cdef Order *o = &j.order
     cdef double rows, phase
+    cdef bint large
     j.by_units = False
     if threads == 1:
         return 1
@@ -106,7 +109,8 @@ cdef int split_steps(Job *j, int threads) noexcept nogil:
     if o.ragged:
         j.by_units = rows < RAGGED_ENOUGH * threads and phase / threads >= RAGGED_PHASES * flops_per_phase
     else:
-        j.by_units = rows < ROWS_ENOUGH * threads and phase / threads >= flops_per_phase
+        large = j.cell.gates * j.hidden * j.hidden * j.itemsize > LARGE_WEIGHTS
+        j.by_units = (large or rows < ROWS_ENOUGH * threads) and phase / threads >= flops_per_phase
     return threads if j.by_units else <int>min(<Py_ssize_t>threads, max(o.B, 1))
 
 

@@ -24,6 +24,15 @@ def try_frozen(
     """(y, state), or None if anything is unusual; then nothing is done."""
 
 def try_live(
-    cell: str, isa: int, weights: tuple[Any, ...], each: int, layers: int, x: Any, state: Any, threads: int
+    cell: str,
+    isa: int,
+    weights: tuple[Any, ...],
+    each: int,
+    blocks: tuple[int, ...] | None,
+    layers: int,
+    x: Any,
+    state: Any,
+    threads: int,
 ) -> tuple[Array, Any] | None:
-    """The same with the weights as arrays, `each` of a layer; layers 0: a function's call."""
+    """The same with the weights as arrays, `each` of a layer; blocks: of each gate, which block of rows it has; layers 0: a
+    function's call."""

@@ -231,11 +231,11 @@ cdef bint is_bias(b, int kind, Py_ssize_t rows) noexcept:
                          and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>b))
 
 
-def try_live(str cell, int isa, tuple weights, int each, Py_ssize_t layers, x, state, int threads):
+def try_live(str cell, int isa, tuple weights, int each, tuple blocks, Py_ssize_t layers, x, state, int threads):
     """(y, state) of layers whose weights are arrays that may change until the next call.
 
-    weights: of each layer w_ih, w_hh and, if each is 4 and not 2, b_ih and b_hh, which may be None. layers: how many; 0: one,
-    and states have no axis of layers. Weights that are used once stay where they are; others are packed."""
+    weights: of each layer w_ih, w_hh and, if each is 4 and not 2, b_ih and b_hh, which may be None. blocks: of each gate, which
+    block of rows it has; None: in order. layers: how many; 0: one, and states have no axis of layers. Weights that are used once stay where they are; others are packed."""
     cdef Sizes z
     cdef int index, kind
     cdef const rf_cell *numbers = find_cell(cell, &index)
@@ -259,7 +259,7 @@ def try_live(str cell, int isa, tuple weights, int each, Py_ssize_t layers, x, s
                 and is_bias(b_ih, kind, numbers.gates * H) and is_bias(b_hh, kind, numbers.gates * H)):
             return None
         if used_once(z.T, z.B):
-            made.append(point_at(cell, isa, w_ih, w_hh, b_ih, b_hh, None))
+            made.append(point_at(cell, isa, w_ih, w_hh, b_ih, b_hh, blocks))
         else:
-            made.append(pack(cell, isa, False, threads, w_ih, w_hh, b_ih, b_hh, None))
+            made.append(pack(cell, isa, False, threads, w_ih, w_hh, b_ih, b_hh, blocks))
     return run_sized(tuple(made), &z, x, state, None, threads)
