@@ -1,12 +1,16 @@
 """Which call costs what: a step with weights as arguments, of a layer, of a frozen layer, against NumPy; transposed weights.
 
-OPENBLAS_NUM_THREADS=1 python bench/calls.py [--out calls.json]
+python bench/calls.py [--out calls.json]
 
 I = 64, one sample, one thread. Rounds of all ways are interleaved in one process; a figure is the median of its rounds. The
 JSON is what update_readme.py makes the README's table of.
 """
 
 from __future__ import annotations
+
+import os
+
+os.environ["OPENBLAS_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"  # read when NumPy is imported
 
 import argparse
 import json

@@ -2,7 +2,7 @@
 the sample of the character model from that program's output:
 
 python -m rnnfast --json figures.json; python examples/char_rnn.py > sample.txt; python bench/compare.py --out results
-OPENBLAS_NUM_THREADS=1 python bench/calls.py --out calls.json
+python bench/calls.py --out calls.json
 python bench/update_readme.py figures.json sample.txt results calls.json
 """
 

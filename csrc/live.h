@@ -101,7 +101,8 @@ static void rf_live_sweep(const rf_product *p, const rf_tile_shapes *shapes, rf_
         for (ptrdiff_t g = 0; g < groups; ++g) {
             const ptrdiff_t q = p->panel0 + (p->descending ? groups - 1 - g : g) * most;
             const int panels = p->panel1 - q < most ? (int)(p->panel1 - q) : most;
-            (p->w_step == 1 ? rf_live_by_rows : rf_live_by_lines)(p, (const rf_real *)p->a + m * p->lda, nv, gates, q, panels, acc);
+            const rf_real *x = (const rf_real *)p->a + m * p->lda;
+            (p->w_step == 1 ? rf_live_by_rows : rf_live_by_lines)(p, x, nv, gates, q, panels, acc);
             finish(args, m, 1, q, panels, acc);
         }
 }

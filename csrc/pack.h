@@ -51,8 +51,8 @@ RF_INLINE void rf_pack_turned(rf_real *to, ptrdiff_t to_step, const rf_real *con
     for (; k < k_len; ++k, to += to_step) v_store(to, rf_gathered(from, k));
 }
 
-/* The panels q .. q+n, nv vectors side by side, of a weight whose rows are not contiguous: lines of memory that go through all of
- * them, a few lines at a time, and gate after gate, since lines a multiple of 4 kB apart meet in a few sets of L1. A vector
+/* The panels q .. q+n, nv vectors side by side, of a weight whose rows are not contiguous: lines of memory that go through all
+ * of them, a few lines at a time, and gate after gate, since lines a multiple of 4 kB apart meet in a few sets of L1. A vector
  * whose rows are not neighbours, at the end of a gate or because of odd strides, is gathered. */
 enum { RF_LINE_PANELS = 64 };
 static void rf_pack_lines(rf_real *to, const void *const *rows, ptrdiff_t step, ptrdiff_t q, int n, ptrdiff_t hidden,
@@ -72,16 +72,17 @@ static void rf_pack_lines(rf_real *to, const void *const *rows, ptrdiff_t step, 
     for (ptrdiff_t k = 0; k < k_len; k += LINES)
         for (int v = 0; v < nv; ++v)
             for (int i = 0; i < n; ++i) {
+                if (!line[v][i]) continue;
                 const rf_real *at = line[v][i] + k * step;
                 rf_real *out = to + i * panel + (k * nv + v) * RF_LANES;
                 const int lines = k_len - k < LINES ? (int)(k_len - k) : LINES;
-                for (int c = 0; line[v][i] && c < lines; ++c) v_store(out + c * nv * RF_LANES, v_load(at + c * step));
+                for (int c = 0; c < lines; ++c) v_store(out + c * nv * RF_LANES, v_load(at + c * step));
             }
 }
 
 /* Packs gates*hidden rows, whose elements are `step` apart, into the panels of units first .. last; first is a multiple of
- * 2*RF_LANES. Panels are of RF_LANES units with the gates side by side, or of 2*RF_LANES units when gates == 1. Element (panel q,
- * k, vector v, lane): gate v of unit q*RF_LANES + lane, or unit (2q + v)*RF_LANES + lane. */
+ * 2*RF_LANES. Panels are of RF_LANES units with the gates side by side, or of 2*RF_LANES units when gates == 1. Element (panel
+ * q, k, vector v, lane): gate v of unit q*RF_LANES + lane, or unit (2q + v)*RF_LANES + lane. */
 static void rf_pack_gates(void *out, const void *const *rows, ptrdiff_t step, ptrdiff_t first, ptrdiff_t last, ptrdiff_t hidden,
                           ptrdiff_t k_len, int gates)
 {

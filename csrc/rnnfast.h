@@ -24,7 +24,8 @@ typedef struct rf_product {
     ptrdiff_t panel0, panel1;  /* half-open range of panels of this call */
     const void *a;             /* (rows, k) row-major, or packed by pack_rows when `packed_a` */
     ptrdiff_t lda;             /* elements from one row of a to the next (row-major a) */
-    const void *w;             /* packed panels; or NULL, and the weight lies where the user keeps it: */
+    const void *w;             /* packed panels; or NULL, and the weight lies where the user keeps it (forward only: the
+                                * sums start from 0, rows of a are not packed): */
     const void *const *w_rows; /* the addresses of its rows, as pack_gates takes them */
     ptrdiff_t w_step;          /* elements from one k to the next in a row */
     int descending;            /* go through the panels from the last to the first: what the cache still holds comes first */
@@ -124,7 +125,7 @@ typedef struct rf_kernels {
      * units first .. last, first a multiple of 2*lanes */
     void (*pack_gates)(void *out, const void *const *rows, ptrdiff_t step, ptrdiff_t first, ptrdiff_t last, ptrdiff_t hidden,
                        ptrdiff_t k, int gates);
-    /* k rows given by address, their columns [0, cols), `step` apart -> panels of `panel` columns; rows first .. last of them */
+    /* k rows given by address, their columns [0, cols), `step` apart -> panels of `panel` columns; rows first .. last */
     void (*pack_rows)(void *out, const void *const *rows, ptrdiff_t step, ptrdiff_t first, ptrdiff_t last, ptrdiff_t k,
                       ptrdiff_t cols, int panel);
     /* out[j] += sum over the k rows, in their order, of row[j] */

@@ -144,7 +144,6 @@ typedef void (*rf_tile_hook)(const void *args, ptrdiff_t m, int rows, ptrdiff_t 
  * A weight that is not packed (w NULL) has a sweep of its own, live.h: the same sums. */
 enum { RF_PANEL_BYTES = 131072, RF_FAR_BYTES = 1 << 20, RF_LINE = 64 };
 
-/* x (k) times the nv vectors of one panel, whose rows are contiguous: transposed in registers. */
 static void rf_sweep(const rf_product *p, const rf_tile_shapes *shapes, rf_tile_hook begin, rf_tile_hook finish,
                      const void *args, const rf_gemm *plain)
 {

@@ -28,7 +28,7 @@ def dtype(request):
 @pytest.fixture(params=["rows", "units"])
 def small_work_splits(request):
     """The cost model off: a call takes as many threads as are set, whatever the work, the CPUs and how busy the machine, and
-    splits its steps by rows or by units (by units only where a batch has fewer than four rows a thread)."""
+    splits its steps by rows or by units (by units only where a batch has fewer than four rows a thread, or W_hh is large)."""
     rest, exceed = _testing.let_rest(False), _testing.exceed_cpus(True)
     before, threads = _testing.set_cost_model(1, 1 if request.param == "units" else 1e300), rnnfast.get_num_threads()
     yield request.param

@@ -34,6 +34,16 @@ def test_bits_of_deep_products_do_not_depend_on_the_batch(cell, dtype, isa):
     assert np.array_equal(one_y, y[:, 4:5]) and np.array_equal(one_dx, dx[:, 4:5])
 
 
+def test_bits_of_large_weights_do_not_depend_on_threads(small_work_splits):
+    """More than 2 MiB of W_hh: by units however many rows there are."""
+    net, x = make("lstm", np.dtype("f8"), H=260), draw(3, 14, 5, dtype=np.dtype("f8"))
+    results = []
+    for threads in (1, 2, 3):
+        rnnfast.set_num_threads(threads)
+        results.append(train(net, x, states(net, 14)))
+    assert same(results[1], results[0]) and same(results[2], results[0])
+
+
 @pytest.mark.parametrize("checkpoint_every", [1, 2, 3, 8, 100])
 @pytest.mark.parametrize("ragged", [False, True], ids=["all", "ragged"])
 @pytest.mark.parametrize(("cell", "option"), VARIANTS)

@@ -108,6 +108,29 @@ def test_a_layer_says_what_to_write(dtype):
         net(swapped.astype(np.dtype(other).newbyteorder()))
 
 
+@pytest.mark.parametrize("dtype", ["V0", [], "S0", "V4", "O", "c8", "f2", "i4"])
+def test_arrays_of_no_float_dtype(dtype):
+    """Some have items of 0 bytes, by which nothing must be divided."""
+    net, good = rnnfast.LSTM(3, 5), np.zeros((1, 1, 3), "f")
+    bad = np.zeros((1, 1, 3), dtype)
+    for call in (
+        net,
+        net.freeze(),
+        net.record,
+        lambda x: net.freeze().step(x[0]),
+        lambda x: rnnfast.lstm(x, *net.params.values()),
+    ):
+        with pytest.raises(TypeError, match="^x(_t)?: expected dtype float32"):
+            call(bad)
+    for i in range(4):
+        weights = list(net.params.values())
+        weights[i] = np.zeros(weights[i].shape, dtype)
+        with pytest.raises(TypeError, match="^[wb]_[ih]h: expected dtype float32"):
+            rnnfast.lstm(good, *weights)
+    with pytest.raises(TypeError, match=r"^state\[0\] \(h\): expected dtype float32"):
+        net(good, (np.zeros((1, 1, 5), dtype), None))
+
+
 def test_other_kinds_of_arrays():
     good = arguments("lstm")
     for name, a in good.items():

@@ -55,7 +55,9 @@ ANYTHING = st.one_of(
 @settings(max_examples=150, deadline=None)
 @given(
     st.dictionaries(
-        st.sampled_from(["x", "w_ih", "w_hh", "b_ih", "b_hh", "h0", "c0", "lengths", "reverse"]), ANYTHING, min_size=1
+        st.sampled_from(["x", "w_ih", "w_hh", "b_ih", "b_hh", "h0", "c0", "lengths", "reverse", "gate_order", "batch_first"]),
+        ANYTHING,
+        min_size=1,
     )
 )
 def test_anything_is_right_or_a_clear_error(changes):

@@ -8,6 +8,7 @@ from stacks import VARIANTS, draw, same
 
 import rnnfast
 from rnnfast import reference
+from rnnfast._kernels import _weights
 from rnnfast.cells import CELLS
 
 WEIGHTS = ("w_ih", "w_hh", "b_ih", "b_hh")
@@ -43,8 +44,11 @@ def make(cell, dtype, inputs, H, seed=0):
 
 
 def everything(cell, x, weights, **options):
-    """All results of a call, of a recorded one, and its gradients, by name."""
-    function = getattr(rnnfast, cell)
+    """All results of a call, of a recorded one, and its gradients, by name. From random states, so that W_hh counts in a single
+    step too."""
+    function, H, B = getattr(rnnfast, cell), weights[1].shape[1], x.shape[0 if options.get("batch_first") else 1]
+    for i, letter in enumerate(CELLS[cell].states):
+        options[f"{letter}0"] = draw(B, H, seed=20 + i, dtype=x.dtype)
     called, state = function(x, *weights, **options)
     y, state_2, tape = function(x, *weights, **options, record=True)
     g = tape.backward(y * 2)
@@ -57,13 +61,39 @@ def alike(a, b):
 
 
 @pytest.mark.parametrize(("cell", "option"), VARIANTS)
-@pytest.mark.parametrize(("T", "B", "inputs", "H"), [(1, 1, 7, 37), (2, 1, 64, 32), (1, 2, 3, 1), (5, 3, 20, 50)])
+@pytest.mark.parametrize(
+    ("T", "B", "inputs", "H"), [(1, 1, 7, 37), (1, 1, 3, 500), (2, 1, 64, 32), (2, 1, 5, 50), (1, 2, 3, 1), (5, 3, 20, 50)]
+)
 def test_bits_do_not_depend_on_memory_order(cell, option, T, B, inputs, H, dtype, isa):
     """Of steps that read the weights where they are, and of packed ones."""
     weights, x = make(cell, dtype, inputs, H), draw(T, B, inputs, seed=9, dtype=dtype)
     expected = everything(cell, x, weights, **option)
     for (name, w_ih), (_, w_hh) in zip(views(weights[0]), views(weights[1]), strict=True):
-        assert alike(everything(cell, x, [w_ih, w_hh, *weights[2:]], **option), expected), name
+        for given in ((w_ih, w_hh), (w_ih, weights[1]), (weights[0], w_hh)):
+            assert alike(everything(cell, x, [*given, *weights[2:]], **option), expected), name
+
+
+@pytest.mark.parametrize("T", [1, 4])
+def test_strides_of_zero(T, dtype):
+    """One row for all units, seen through a broadcast."""
+    _, w_hh, *biases = make("gru", dtype, 6, 9)
+    row, x = draw(1, 6, dtype=dtype), draw(T, 1, 6, seed=9, dtype=dtype)
+    for wide in (np.broadcast_to(row, (27, 6)), np.broadcast_to(row.T[:1], (27, 6))):
+        assert alike(everything("gru", x, [wide, w_hh, *biases]), everything("gru", x, [wide.copy(), w_hh, *biases]))
+
+
+@pytest.mark.parametrize(("cell", "option"), VARIANTS)
+def test_unpacked_weights_are_used(cell, option, monkeypatch):
+    """By calls of one sample and at most two steps, of functions in whatever way, and of layers; by no other."""
+    ways = []
+    for name in ("pack", "point_at"):
+        real = getattr(_weights, name)
+        monkeypatch.setattr(_weights, name, lambda *a, real=real, name=name: (ways.append(name), real(*a))[1])
+    weights, function = make(cell, np.dtype("f4"), 5, 9), getattr(rnnfast, cell)
+    for T, B, way in ((1, 1, "point_at"), (2, 1, "point_at"), (3, 1, "pack"), (1, 2, "pack")):
+        function(np.ones((T, B, 5), "f"), *weights, reverse=True, **option)
+        assert ways == [way]
+        ways.clear()
 
 
 @pytest.mark.parametrize(("cell", "option"), VARIANTS)
@@ -99,7 +129,7 @@ def test_gate_order(cell, order, dtype):
     """The same bits with the gates' blocks in another order, gradients in that order; the reference agrees."""
     own = CELLS[cell].gates
     letters = order.replace(",", " ").split() if len(order) > 4 else list(order)
-    for T in (1, 4):
+    for T in (1, 2, 4):
         weights, x = make(cell, dtype, 5, 19), draw(T, 1, 5, seed=9, dtype=dtype)
 
         def arranged(w):
@@ -109,15 +139,35 @@ def test_gate_order(cell, order, dtype):
         expected |= {name: arranged(expected[name]) for name in WEIGHTS}
         moved = [arranged(w) for w in weights]
         assert alike(everything(cell, x, moved, gate_order=order), expected)
-        y, _, tape = getattr(reference, cell)(x.astype("f8"), *(w.astype("f8") for w in moved), gate_order=order, record=True)
+        start = {f"{s}0": draw(1, 19, seed=20 + i, dtype=dtype) for i, s in enumerate(CELLS[cell].states)}
+        y, _, tape = getattr(reference, cell)(
+            *(a.astype("f8") for a in (x, *moved)),
+            **{n: a.astype("f8") for n, a in start.items()},
+            gate_order=order,
+            record=True,
+        )
         g = tape.backward(2 * y)
         for name in WEIGHTS:
             assert np.abs(expected[name] - getattr(g, name)).max() < (1e-4 if dtype == np.float32 else 1e-12)
 
 
+@pytest.mark.parametrize("ragged", [False, True], ids=["all", "ragged"])
+def test_gate_order_on_threads(ragged, small_work_splits):
+    """Gradients of weights go to their blocks whoever computes them."""
+    weights, x = make("gru", np.dtype("f4"), 20, 75), draw(6, 9, 20, seed=9, dtype=np.dtype("f4"))
+    moved = [np.concatenate([np.split(w, 3)[g] for g in (1, 0, 2)]) for w in weights]
+    arguments = {"lengths": [6, 0, 5, 6, 1, 2, 3, 6, 4] if ragged else None, "reverse": True}
+    for threads in (1, 2, 3):
+        rnnfast.set_num_threads(threads)
+        expected, got = everything("gru", x, weights, **arguments), everything("gru", x, moved, gate_order="z r n", **arguments)
+        for name in WEIGHTS:
+            expected[name] = np.concatenate([np.split(expected[name], 3)[g] for g in (1, 0, 2)])
+        assert alike(got, expected)
+
+
 @pytest.mark.parametrize(("cell", "option"), VARIANTS)
 @pytest.mark.parametrize("missing", ["b_ih", "b_hh"])
-@pytest.mark.parametrize("T", [1, 4])
+@pytest.mark.parametrize("T", [1, 2, 4])
 def test_one_bias(cell, option, missing, T):
     """The other is zeros, and has no gradient; as in the reference."""
     weights, x = make(cell, np.dtype("f8"), 5, 19), draw(T, 1, 5, seed=9, dtype=np.dtype("f8"))
@@ -136,7 +186,8 @@ def test_batch_first(cell, option, ragged):
     arguments = {"lengths": [4, 0, 2] if ragged else None, **option}
     expected = everything(cell, x, weights, **arguments)
     got = everything(cell, x.swapaxes(0, 1), weights, batch_first=True, **arguments)
-    *_, tape = getattr(reference, cell)(x.swapaxes(0, 1), *weights, batch_first=True, record=True, **arguments)
+    start = {f"{s}0": draw(3, 19, seed=20 + i, dtype=x.dtype) for i, s in enumerate(CELLS[cell].states)}
+    *_, tape = getattr(reference, cell)(x.swapaxes(0, 1), *weights, batch_first=True, record=True, **arguments, **start)
     assert np.abs(tape.backward(2 * got["y"]).x - got["x"]).max() < 1e-12
     assert alike(got | {name: got[name].swapaxes(0, 1) for name in ("x", "y")}, expected)
 

@@ -52,8 +52,8 @@ def num_threads(n: int) -> Iterator[None]:
 
     As `set_num_threads`, it is for the whole process: calls of other Python threads meanwhile use `n` as well, so that nothing
     is looked up for each step of a stream. Blocks may be nested, and those of several Python threads may overlap: the one
-    entered last holds, and when all have ended, what was set before the first. `set_num_threads` inside a block holds to its
-    end.
+    entered last holds, and when all have ended, what was set before the first. `set_num_threads`, by whatever thread, sets the
+    number of the block that holds at that moment, and ends with it.
 
     Parameters
     ----------
@@ -75,8 +75,8 @@ def num_threads(n: int) -> Iterator[None]:
     True
     """
     block = object()
-    settings.want_threads(n, block)
     try:
+        settings.want_threads(n, block)
         yield
     finally:
         settings.leave(block)

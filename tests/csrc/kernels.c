@@ -146,6 +146,41 @@ static void product(ptrdiff_t rows, ptrdiff_t depth, ptrdiff_t cols, rf_start st
     free_arrays();
 }
 
+static void must_be_same(const char *name, const void *a, const void *b, ptrdiff_t n)
+{
+    if (memcmp(a, b, (size_t)(n * k->itemsize)) == 0) return;
+    ++failures;
+    printf("%s, float%d, %s, %s: not the same bits\n", isa, 8 * k->itemsize, at, name);
+}
+
+/* a weight (units, depth) in C order and in Fortran order: packed from either, and read where it is, it gives the same bits */
+static void unpacked(ptrdiff_t rows, ptrdiff_t depth, ptrdiff_t units, int gates)
+{
+    const ptrdiff_t all = gates * units, elements = rf_panels(k, units, gates) * depth * (gates == 1 ? 2 : gates) * k->lanes;
+    void *w = random_array(all * depth, 1), *turned = array(all * depth), *panels[2], *c[3], *a = random_array(rows * depth, 1);
+    for (ptrdiff_t i = 0; i < all * depth; ++i) set(turned, i % depth * all + i / depth, value(w, i));
+    const void **lists[2] = {rows_of(w, all, depth), rows_of(turned, all, 1)};
+    const ptrdiff_t steps[2] = {1, all};
+    snprintf(at, sizeof at, "unpacked, %td rows, %td deep, %td units, %d gates", rows, depth, units, gates);
+    for (int i = 0; i < 2; ++i) {
+        panels[i] = array(elements);
+        k->pack_gates(panels[i], lists[i], steps[i], 0, units, units, depth, gates);
+    }
+    must_be_same("panels", panels[0], panels[1], elements);
+    rf_gemm g = {.ldc = units, .bias = random_array(units, 1), .start = RF_START_BIAS};
+    for (int i = 0; gates == 1 && i < 3; ++i) {
+        g.c = c[i] = array(rows * units);
+        g.p = (rf_product){.rows = rows, .cols = units, .k = depth, .k_panel = depth, .panel1 = rf_panels(k, units, 1), .a = a,
+                           .lda = depth, .w = i ? NULL : panels[0], .w_rows = i ? lists[i - 1] : NULL,
+                           .w_step = i ? steps[i - 1] : 0, .descending = i && rows % 2};
+        k->gemm(&g);
+        must_be_same("c", c[i], c[0], rows * units);
+    }
+    free(lists[0]);
+    free(lists[1]);
+    free_arrays();
+}
+
 /* all panels at once for one row, else in two parts, as two threads would have them */
 static void run(rf_step_kernel kernel, rf_step *s, int gates)
 {
@@ -216,6 +251,11 @@ static void all_cases(void)
                         product(rows[m], depths[d], sizes[j], (rf_start)start, packed_a);
             for (int cell = 0; cell < rf_cell_count; ++cell) step(cell, rows[m], sizes[j]);
         }
+    for (int gates = 1; gates <= 4; ++gates)
+        for (int m = 0; m < 3; ++m)
+            for (int j = 0; j < 5; ++j)
+                for (int d = 0; d < 3; ++d) unpacked(rows[m], depths[d], sizes[j], gates);
+    unpacked(2, 20, 13000, 1); /* more panels than fit the accumulators at a time */
     /* deep enough for k in pieces (tile.h: 131072 bytes of a panel), large enough for panels to be fetched ahead (1 MiB) */
     for (int start = RF_START_ZERO; start <= RF_START_C; ++start)
         for (int packed_a = 0; packed_a < 2; ++packed_a) product(29, 2500, 130, (rf_start)start, packed_a);

@@ -152,11 +152,12 @@ def weights(w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, gates: int) -> tuple[Arr
     ih, hh = float_array("w_ih", w_ih), float_array("w_hh", w_hh)
     if hh.ndim != 2 or hh.shape[0] != gates * hh.shape[1] or hh.size == 0:
         turned = hh.ndim == 2 and hh.shape[1] == gates * hh.shape[0] and hh.size > 0
-        remedy = "it is transposed: pass w_hh.T" if turned else "H at least 1"
+        remedy = "it is transposed: pass w_hh.T" if turned else "" if hh.size else "H at least 1"
         raise wrong_shape("w_hh", (f"{gates}*H", "H"), "gates*hidden, hidden", hh.shape, remedy)
     rows = hh.shape[0]
     if ih.ndim != 2 or ih.shape[0] != rows or ih.shape[1] == 0:
-        remedy = "it is transposed: pass w_ih.T" if ih.ndim == 2 and ih.shape[1] == rows else "I at least 1, rows as w_hh"
+        turned = ih.ndim == 2 and ih.shape[1] == rows
+        remedy = "it is transposed: pass w_ih.T" if turned else "rows as w_hh" if ih.size else "I at least 1"
         raise wrong_shape("w_ih", (rows, "I"), "gates*hidden, input", ih.shape, remedy)
     biases = [optional(name, b, (rows,), "gates*hidden") for name, b in (("b_ih", b_ih), ("b_hh", b_hh))]
     return strided(ih), strided(hh), biases[0], biases[1]
@@ -246,7 +247,7 @@ def output(name: str, value: Any, shape: tuple[int, ...], meaning: str, dtype: F
     if not isinstance(value, np.ndarray) or isinstance(value, (np.ma.MaskedArray, np.matrix)):
         raise wrong_type(name, "a plain array to write into", value)
     if value.shape != shape:
-        raise wrong_shape(name, shape, meaning, value.shape)
+        raise wrong_shape(name, shape, meaning, value.shape, f"allocate it as np.empty({shape}, np.{dtype.name})")
     if value.dtype != dtype:
         raise TypeError(f"{name}: expected dtype {dtype}, got {value.dtype}; allocate it as np.empty({shape}, np.{dtype.name})")
     if not (value.flags.c_contiguous and value.flags.aligned and value.flags.writeable):

@@ -1,7 +1,7 @@
 """A description and arrays by name in one .npz file: NumPy's own format, nothing pickled, whole or not there.
 
 What the description says is for those who write and read it: `rnnfast.load`, the checkpoints of `rnnfast.nn.fit`. Whatever a
-file holds, reading it takes no more memory than a few times its size, and what is wrong with it is a ValueError.
+file holds, reading it takes memory in proportion to its size, and what is wrong with it is a ValueError.
 """
 
 from __future__ import annotations

@@ -60,6 +60,11 @@ class Form(NamedTuple):
             shapes.update(zip(names, ((rows, inputs), (rows, H), (rows,), (rows,)), strict=False))
         return shapes
 
+    def check_params(self, shapes: dict[str, tuple[int, ...]], params: dict[str, Array]) -> None:
+        """Parameters whose values may have changed are still of these shapes."""
+        for name, shape in shapes.items():
+            checks.unchanged(name, params[name], shape, self.dtype)
+
     # ---- arguments and results of a call ---------------------------------------------------------------------------------
     def state_shape(self, B: int, unbatched: bool) -> tuple[tuple[int, ...], str]:
         """Of a state as the user sees it, and what its axes mean."""
@@ -129,7 +134,10 @@ def pack(
     trainable: bool,
 ) -> list[Weights]:
     """One Weights a place. names, shapes: of the form's parameters."""
-    for name, shape in shapes.items():
-        checks.unchanged(name, params[name], shape, form.dtype)
-    kernel = form.variant.kernel
-    return [_weights.pack(kernel, isa, trainable, threads, *[params[name] for name in place]) for place in names]  # type: ignore[arg-type]
+    form.check_params(shapes, params)
+    packed = []
+    for place in names:
+        w_ih, w_hh, *biases = [params[name] for name in place]
+        b_ih, b_hh = biases or (None, None)
+        packed.append(_weights.pack(form.variant.kernel, isa, trainable, threads, w_ih, w_hh, b_ih, b_hh))
+    return packed

@@ -72,24 +72,27 @@ class _OfThisThread(threading.local):
 
 here = _OfThisThread()
 num_threads = min(_threads_at_start(), _core.MAX_THREADS)  # a plain attribute, since each step of a stream reads it
-_wanted: dict[object, int] = {"process": num_threads}  # and by each open block, in the order of entry: the last one holds
+_wanted: dict[object, list[int]] = {"process": [num_threads]}  # and by each open block, in the order of entry: the last holds
 
 
 def want_threads(n: object, block: object = None) -> None:
     """By a new block, or if that is None by the innermost, or, outside of all blocks, by the process."""
     threads = min(checks.positive("n", n), _core.MAX_THREADS)
-    _wanted[list(_wanted.copy())[-1] if block is None else block] = threads
+    if block is None:
+        list(_wanted.copy().values())[-1][0] = threads  # into the value: another thread's block may end just now
+    else:
+        _wanted[block] = [threads]
     _hold()
 
 
 def leave(block: object) -> None:
     """Blocks of several Python threads may end in any order: what holds from here on is wanted by one that is still open."""
-    del _wanted[block]
+    _wanted.pop(block, None)
     _hold()
 
 
 def _hold() -> None:
     """Without a lock, which a fork could leave locked for ever: whoever sets the number last looks again."""
     global num_threads
-    while num_threads != (last := list(_wanted.copy().values())[-1]):
+    while num_threads != (last := list(_wanted.copy().values())[-1][0]):
         num_threads = last

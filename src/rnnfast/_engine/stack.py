@@ -145,6 +145,7 @@ class Stack(Parameters, Generic[S]):
         """
         from rnnfast._engine import container  # with what it needs, not everybody's: importing rnnfast stays quick
 
+        self._form.check_params(self._shapes, self._params)
         described = {"format": FILE_KIND, "cell": self.cell.name, "frozen": self._frozen, **self._description()}
         container.write(file, described, self._params)
 

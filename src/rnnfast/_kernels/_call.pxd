@@ -3,7 +3,7 @@ from rnnfast._kernels._job cimport *
 from rnnfast._kernels._order cimport RowOrder
 from rnnfast._kernels._weights cimport Weights
 
-# The cost model of threads (_call.pyx): floating point operations below which a call or a phase of a step takes no further thread
+# The cost model of threads (_call.pyx): floating point operations below which a call or a phase of a step takes no more threads
 cdef double flops_per_thread, flops_per_phase
 
 

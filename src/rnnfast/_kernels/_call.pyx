@@ -15,10 +15,10 @@ cnp.import_array()
 
 # The cost model of threads. A call takes no further thread for less than a microsecond or two of work, and one of less than
 # some 0.1 ms takes only threads that are awake (csrc/team.c): waking one takes 50 us. Steps are split by rows where
-# each thread has ROWS_ENOUGH of them, so that it reuses every weight it loads, and W_hh is not so large that reading all of it in
-# every core at every step costs more than the barriers; else by units, if each thread's share of a phase is worth many times a
-# barrier (0.1 us); else by rows again, as far as there are any. Of a ragged batch the mean number
-# at work counts, and more are enough, since rows end; but a phase must be worth more, since rows need no other thread's h
+# each thread has ROWS_ENOUGH of them, so that it reuses every weight it loads, and W_hh, of which by rows every core reads all at
+# every step, is not large (or no larger than h, of which by units every core reads all); else by units, if each thread's share
+# of a phase is worth many times a barrier (0.1 us); else by rows again, as far as there are any. Of a ragged batch the mean
+# number at work counts, and more are enough, since rows end; but a phase must be worth more, since rows need no other thread's h
 # (between the caches of two cores the h of 16 rows takes a microsecond).
 flops_per_thread = 2.5e5
 flops_per_phase = 2e4
@@ -109,7 +109,7 @@ cdef int split_steps(Job *j, int threads) noexcept nogil:
     if o.ragged:
         j.by_units = rows < RAGGED_ENOUGH * threads and phase / threads >= RAGGED_PHASES * flops_per_phase
     else:
-        large = j.cell.gates * j.hidden * j.hidden * j.itemsize > LARGE_WEIGHTS
+        large = j.cell.gates * j.hidden * j.hidden * j.itemsize > LARGE_WEIGHTS and rows < j.cell.gates * j.hidden
         j.by_units = (large or rows < ROWS_ENOUGH * threads) and phase / threads >= flops_per_phase
     return threads if j.by_units else <int>min(<Py_ssize_t>threads, max(o.B, 1))
 
@@ -157,7 +157,7 @@ cdef int share_out(Job *j, int threads, int passes, Py_ssize_t *bounds, int *acq
     return threads
 
 
-# ---- scratch -------------------------------------------------------------------------------------------------------------------
+# ---- scratch -------------------------------------------------------------------------------------------------------------
 cdef void place_states(Job *j, Pieces *p, bint turns) noexcept nogil:
     cdef size_t nbytes = j.order.B * j.hidden * j.itemsize
     if turns:
@@ -205,7 +205,7 @@ cdef size_t place_backward(Job *j, char *base, int threads) noexcept nogil:
     return p.used
 
 
-# ---- the calls -----------------------------------------------------------------------------------------------------------------
+# ---- the calls -----------------------------------------------------------------------------------------------------------
 cdef void run_placed(Job *j, int threads) noexcept nogil:
     cdef Py_ssize_t bounds[RF_MAX_THREADS + 1]
     cdef int acquired
@@ -300,8 +300,8 @@ def prepare(Record kept, dx, int threads):
 def backward(Record kept, dy, dh_n, dc_n, dx, dh0, dc0, d_w_ih, d_w_hh, d_b_ih, d_b_hh):
     """Writes dx, dh0, dc0, d_w_ih, d_w_hh; adds to d_b_ih, d_b_hh (zeros at first). The record's slots are used up.
 
-    `prepare` was called in this thread. dy, dh_n, dc_n: None is zeros; dx: None skips it. Raises what a signal's handler raises;
-    the gradients are then incomplete.
+    `prepare` was called in this thread. dy, dh_n, dc_n: None is zeros; dx: None skips it. Raises what a signal's handler
+    raises; the gradients are then incomplete.
     """
     cdef Job job = kept.job
     cdef Job *j = &job

@@ -75,8 +75,8 @@ MAX_THREADS = RF_MAX_THREADS
 
 
 # ---- signals in a long call --------------------------------------------------------------------------------------------
-# Python runs the handlers of signals (of Ctrl-C too) in its main thread, between bytecodes. A call that takes seconds has to let
-# it do so on its way; but to take the GIL for that 20 times a second could cost more than the call, beside a thread that keeps
+# Python runs the handlers of signals (of Ctrl-C too) in its main thread, between bytecodes. A call that takes seconds has to
+# let it do so on its way; but to take the GIL for that 20 times a second could cost more than the call, beside a thread that keeps
 # it for long. So a long call of the main thread has Python write a byte into a pipe when a signal comes (signal.set_wakeup_fd),
 # and takes the GIL when it reads one. If somebody else uses that, an event loop say, it takes the GIL now and then, more rarely
 # the longer that took. `interrupted` in _job.pxd is how the loops ask.

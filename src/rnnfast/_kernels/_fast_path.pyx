@@ -156,7 +156,7 @@ cdef bint size_up(Sizes *z, x, bint one_step, Py_ssize_t layers, int kind, Py_ss
     If y has a megabyte or more, what surrounds a call is nothing beside it, and its memory is kept for the next. x (T, B, I)
     or (T, I), or if one_step (B, I) or (I,)."""
     cdef int ndim
-    if not cnp.PyArray_CheckExact(x):
+    if not cnp.PyArray_CheckExact(x) or cnp.PyArray_TYPE(<cnp.ndarray>x) != kind:  # others may have items of 0 bytes
         return False
     ndim = cnp.PyArray_NDIM(<cnp.ndarray>x) + one_step
     if ndim != 2 and ndim != 3:
@@ -231,16 +231,22 @@ cdef bint is_bias(b, int kind, Py_ssize_t rows) noexcept:
                          and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>b))
 
 
+cdef int calls_descend = 0   # the next call goes through weights that are not packed from the last panels to the first
+
+
 def try_live(str cell, int isa, tuple weights, int each, tuple blocks, Py_ssize_t layers, x, state, int threads):
     """(y, state) of layers whose weights are arrays that may change until the next call.
 
     weights: of each layer w_ih, w_hh and, if each is 4 and not 2, b_ih and b_hh, which may be None. blocks: of each gate, which
-    block of rows it has; None: in order. layers: how many; 0: one, and states have no axis of layers. Weights that are used once stay where they are; others are packed."""
+    block of rows it has; None: in order. layers: how many; 0: one, and states have no axis of layers. Weights that
+    are used once stay where they are; others are packed."""
     cdef Sizes z
     cdef int index, kind
     cdef const rf_cell *numbers = find_cell(cell, &index)
     cdef Py_ssize_t count = max(layers, 1), l, H
+    cdef int descend = rf_alternate(&calls_descend)
     cdef list made = []
+    cdef Weights w
     w_ih, w_hh, b_ih, b_hh = weights[0], weights[1], None, None
     if not (cnp.PyArray_CheckExact(w_ih) and cnp.PyArray_NDIM(<cnp.ndarray>w_ih) == 2
             and cnp.PyArray_CheckExact(w_hh) and cnp.PyArray_NDIM(<cnp.ndarray>w_hh) == 2):
@@ -259,7 +265,9 @@ def try_live(str cell, int isa, tuple weights, int each, tuple blocks, Py_ssize_
                 and is_bias(b_ih, kind, numbers.gates * H) and is_bias(b_hh, kind, numbers.gates * H)):
             return None
         if used_once(z.T, z.B):
-            made.append(point_at(cell, isa, w_ih, w_hh, b_ih, b_hh, blocks))
+            w = point_at(cell, isa, w_ih, w_hh, b_ih, b_hh, blocks)
+            w.panels_descend = descend
         else:
-            made.append(pack(cell, isa, False, threads, w_ih, w_hh, b_ih, b_hh, blocks))
+            w = pack(cell, isa, False, threads, w_ih, w_hh, b_ih, b_hh, blocks)
+        made.append(w)
     return run_sized(tuple(made), &z, x, state, None, threads)

@@ -191,8 +191,8 @@ cdef inline void enter(Job *j, int threads) noexcept nogil:
 cdef inline bint interrupted(Job *j, int thread) noexcept nogil:
     """Whether the call is to end before its work is done.
 
-    Asked between pieces of work of less than 0.1 s. The caller's thread looks for signals on that occasion; if a handler raises,
-    as Ctrl-C's does, the call is stopped. Other threads only read the flag. They may find it set at different times, so work
+    Asked between pieces of work of less than 0.1 s. The caller's thread looks for signals on that occasion; if a handler
+    raises, as Ctrl-C's does, the call is stopped. Other threads only read the flag. They may find it set at different times, so work
     that has barriers inside is left by `team_agree`."""
     if thread == 0 and j.ear.listens and not rf_flag(&j.ear.stopped):
         fp_leave(j.fp)

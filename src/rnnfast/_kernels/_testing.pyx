@@ -1,6 +1,6 @@
 # cython: language_level=3, freethreading_compatible=True, boundscheck=False, wraparound=False, cdivision=True
-"""What tests and benchmarks reach of the kernels and nothing else needs: settings that force rare paths, the vector math on arrays,
-the check of a cell's numbers, probes of the machine's limits."""
+"""What tests and benchmarks reach of the kernels and nothing else needs: settings that force rare paths, the vector math on
+arrays, the check of a cell's numbers, probes of the machine's limits."""
 cimport numpy as cnp
 
 from rnnfast._kernels cimport _call, _fast_path

@@ -15,7 +15,7 @@ cdef class Weights:
     cdef int kind                     # NumPy's number of the dtype
     cdef bint permuted                # the user's gates have another order than the cell's
     cdef int block[RF_MAX_GATES]      # of each gate, its block of rows
-    cdef int panels_descend           # the next call begins with the last panels: single_step in _forward.pyx
+    cdef int panels_descend           # the next call begins with the last panels: single_step in _forward.pyx, csrc/live.h
     cdef readonly bint trainable      # the backward orientations are packed too
     cdef Buffer memory
     cdef char *ih                     # x-projection: (G*H columns in slot order) panels, I deep
@@ -24,6 +24,7 @@ cdef class Weights:
     cdef char *hh[RF_MAX_PHASES]      # one set of panels a forward phase, H deep
     cdef char *back_ih                # (I columns), G*H deep in slot order
     cdef char *back_hh[RF_MAX_PHASES] # (H columns), gates*H deep, one a backward phase
+    cdef tuple pointed                # w_ih, w_hh if they are not packed, which keeps them alive
     cdef const void **ih_rows         # not packed: the addresses of the rows, as `ih` would have them,
     cdef const void **hh_rows[RF_MAX_PHASES]
     cdef ptrdiff_t ih_step, hh_step   # and the elements from one column to the next

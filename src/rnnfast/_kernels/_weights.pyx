@@ -213,7 +213,7 @@ cdef class Weights:
 
     @property
     def nbytes(self):
-        """Bytes of packed weights."""
+        """Bytes of packed weights; of others, those of their rows' addresses."""
         return self.memory.nbytes
 
 
@@ -227,13 +227,11 @@ cpdef Weights pack(str cell, int isa, bint trainable, int threads, w_ih, w_hh, b
     return w
 
 
-cdef int point_descending   # the next weights that are pointed at begin with their last panels: see single_step in _forward.pyx
-
-
 cpdef Weights point_at(str cell, int isa, w_ih, w_hh, b_ih=None, b_hh=None, tuple blocks=None):
-    """As `pack`, for weights that are used once: they stay where they are, and the products pack them on the way (tile.h)."""
+    """As `pack`, for weights that are used once: they stay where they are, and the products read them there (csrc/live.h). They
+    must not change meanwhile."""
     cdef Weights w = Weights.__new__(Weights)
     w._describe(cell, isa, w_ih, w_hh, blocks)
     w._point(w_ih, w_hh, b_ih, b_hh)
-    w.panels_descend = rf_alternate(&point_descending)
+    w.pointed = (w_ih, w_hh)
     return w

@@ -22,6 +22,13 @@ Loss = Callable[[Array, Array], tuple[float, Array]]
 History = dict[str, list[float]]
 
 
+def take(a: Array, rows: Array, axis: int) -> Array:
+    """These rows of axis 0 or 1, contiguous. (Of an array that is not contiguous, ndarray.take copies all, at every call.)"""
+    if a.flags.c_contiguous:
+        return a.take(rows, axis)
+    return np.ascontiguousarray(a[rows] if axis == 0 else a[:, rows])
+
+
 class Samples(NamedTuple):
     """Inputs and targets, which axis of each counts samples, and lengths (N,) or None."""
 
@@ -36,7 +43,7 @@ class Samples(NamedTuple):
 
     def take(self, rows: Array) -> tuple[Array, Array, Array | None]:
         """The batch of these samples, contiguous; with lengths and time first, it ends where its longest sample ends."""
-        x, y = self.x.take(rows, self.axes[0]), self.y.take(rows, self.axes[1])
+        x, y = take(self.x, rows, self.axes[0]), take(self.y, rows, self.axes[1])
         if self.lengths is None:
             return x, y, None
         lengths = self.lengths[rows]
@@ -303,7 +310,7 @@ def predict(
     parts, batch_size = [], checks.positive("batch_size", batch_size)
     for start in range(0, x.shape[batch_axes[0]], batch_size):
         rows = np.arange(start, min(start + batch_size, x.shape[batch_axes[0]]))
-        part = model(x.take(rows, batch_axes[0]), lengths=None if steps is None else steps[rows])
+        part = model(take(x, rows, batch_axes[0]), lengths=None if steps is None else steps[rows])
         if part.ndim <= batch_axes[1] or part.shape[batch_axes[1]] != len(rows):
             raise ValueError(
                 f"batch_axes: expected {len(rows)} samples on axis {batch_axes[1]} of the output, got shape {part.shape}"
