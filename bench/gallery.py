@@ -38,7 +38,7 @@ SHOWS = (
     Show(
         "sine",
         "A sine wave, learnt and continued",
-        "A SimpleRNN learns to predict the next point of a sine wave. Beyond the data it reads its own predictions.",
+        "A SimpleRNN learns to predict the next point of a sine wave. Beyond the end of the data it reads its own predictions.",
         picture="sine.png",
         race="sine",
     ),
@@ -51,7 +51,7 @@ SHOWS = (
     Show(
         "char_rnn",
         "Text, with SimpleRNN layers",
-        "The same with three SimpleRNN layers of 128: faster, and a higher loss.",
+        "The same with three SimpleRNN layers of 128, which is faster and ends with a higher loss.",
         ("--preset", "rnn"),
         race="char_rnn, 3 SimpleRNN of 128",
     ),
@@ -85,9 +85,9 @@ SHOWS = (
     Show(
         "tagging",
         "A label for every word",
-        'Whether "apple" is a fruit or a company is told by the words before it or after it. A GRU that reads from left to '
-        "right does not know the latter; one that reads in both directions does. Words that the network has never seen are "
-        "read as `<unknown>`.",
+        'The words before or after "apple" tell whether it is a fruit or a company. A GRU that reads from left to right has '
+        "not seen the words after it; one that reads in both directions has. Words that the network has never seen are read "
+        "as `<unknown>`.",
     ),
     Show("seq2seq", "Dates as people write them, to ISO", "One LSTM reads a date, another writes it.", race="seq2seq"),
     Show(
@@ -100,14 +100,14 @@ SHOWS = (
     Show(
         "memory",
         "Why LSTM and GRU have gates",
-        "How far back the gradient of an untrained network reaches, and which networks learn to remember two numbers of a long "
-        "sequence.",
+        "This shows how far back the gradient of an untrained network reaches, and which networks learn to remember two "
+        "numbers of a long sequence.",
         picture="memory.png",
     ),
     Show(
         "stream",
         "A live sequence, one step a call",
-        "The time of every call, and whether the answers are those of one call for the whole sequence.",
+        "This measures the time of every call, and compares the answers with those of one call for the whole sequence.",
         picture="stream.png",
     ),
 )
@@ -133,12 +133,12 @@ def blas() -> str:
 def head(m: dict[str, Any]) -> str:
     """Title and introduction of the page, of a run on such a machine."""
     return (
-        "# Gallery\n\nThe programs of [examples](../examples), each run whole by `python bench/gallery.py`: "
-        'first `pip install ".[examples]"`, then the command that stands above each result. '
+        "# Gallery\n\nThese are the results of the programs in [examples](../examples). To run one yourself, type "
+        '`pip install ".[examples]"` and then the command that stands above its result. '
         "Times are of the whole program, imports and pictures included.\n\n"
         f"Machine: {m['cpus']} cores of {m['cpu']}, {m['isa']}, NumPy {np.__version__}, BLAS {blas()}, {m['date'][:10]}. "
-        "Results of training depend on the BLAS and on the CPU: each adds up in an order of its own, and training makes large "
-        "what begins as a difference in rounding."
+        "Results of training depend on the BLAS and on the CPU, since each of them adds numbers in an order of its own: "
+        "training makes small differences in rounding large."
     )
 
 
@@ -162,8 +162,8 @@ def page(rows: list[dict[str, Any]]) -> str:
     parts = [
         head(machine()),
         "## Against the same programs in PyTorch\n\nTime of training on one batch, on 1 and on 2 threads. Both begin with the "
-        "same weights and do the same with the same batches, in turn, each in a process of its own: `python "
-        "bench/programs.py`. The ratio is PyTorch's time divided by rnnfast's.\n\n" + table(rows),
+        "same weights and do the same with the same batches; they take turns, each in a process of its own (`python "
+        "bench/programs.py`). The ratio is PyTorch's time divided by rnnfast's.\n\n" + table(rows),
     ]
     with progress(len(SHOWS), "programs") as bar:
         for show in SHOWS:

@@ -15,24 +15,27 @@ from verdict import counts, losses, sentence, worst_first
 
 PASSES = ("forward", "training")
 KEY = (
-    "A figure of a peer is its time divided by rnnfast's: above 1 rnnfast is faster, **below 1 it loses**. Where a peer has "
-    "several ways to do the work, the fastest counts and is named behind the figure, if it is not the usual one. `-`: cannot "
-    "do it. `~`: rounds far apart (a busy machine)."
+    "The figure of a peer is its time divided by rnnfast's: above 1 rnnfast is faster, **below 1 it loses**. Where a peer has "
+    "several ways to do the work, the fastest counts; its name follows the figure if it is not the usual one. `-` means that "
+    "the peer cannot do the work, `~` that its rounds differed much (a busy machine). A *ragged* batch is one of unequal "
+    "lengths."
 )
 METHOD = (
-    "Each contender has a process of its own and works alone, the others being stopped, with as many CPUs as threads. Rounds "
-    "go around, each contender comes first in its turn, and a figure is the median of its rounds. Before anything is timed, "
-    f"all results are compared with rnnfast's: they differ by {SAME:g} at most in float32, {FEW:g} in float64, relative to the "
+    "A race is the measurement of one task by rnnfast and its peers, the contenders. Each contender has a process of its own "
+    "and works alone, while the others are stopped, with as many CPUs as threads. In every round each contender has one turn, "
+    "the contenders begin the rounds by turns, and a figure is the median of the rounds. Before anything is timed, all "
+    f"results are compared with rnnfast's: they may differ by {SAME:g} in float32 and {FEW:g} in float64, relative to the "
     "largest value. Each peer gets its input in the layout that it computes in, and its output is taken as it is: what has to "
-    "be rearranged for this comparison is not timed. In training the loss is sum(y), and all gradients are computed, that of x "
-    "too."
+    "be rearranged for this comparison is not timed. In training the loss is sum(y), and all gradients are computed, that of "
+    "x too."
 )
 TARGETS = (
-    "What the project asks of itself, stricter than being faster; what falls short is listed, and "
-    "[performance notes](performance.md) say what was tried. *FMA peak*: multiply-adds a second, as measured above. *The "
-    "machine's limit*: the time of the products at that peak and of loading W_hh at each step from the smallest cache level "
-    "that has 1.25 times the room. It is an estimate: where W_hh is just larger than a cache, part of it is still found there, "
-    "and the share can exceed 1. *Mean length / T x padded*: what a batch of unequal lengths would take if its padding cost "
+    "These are the project's own targets, which ask for more than to be faster than the peers. The cases that miss a target "
+    "are listed below it, and the [performance notes](performance.md) say what was tried. The *FMA peak* is the number of "
+    "multiply-adds a second that was measured above. *The machine's limit* is the time of the products at that peak and of "
+    "loading W_hh at each step from the smallest cache level that has at least 1.25 times its size; the time that a task "
+    "takes is compared with it. It is an estimate: where W_hh is just larger than a cache, part of it is still found there, "
+    "and the share can exceed 1. *Mean length / T x padded* is what a batch of unequal lengths would take if its padding cost "
     "nothing."
 )
 
@@ -49,8 +52,8 @@ def opening(results: Results) -> str:
     among = f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
     threads = " and ".join(sorted({str(row.threads) for row in results.rows}))
     return (
-        f"SimpleRNN, LSTM and GRU of rnnfast against {among or 'nobody'}, each with as many threads ({threads}), on one "
-        f"machine: {machine(results)}"
+        f"SimpleRNN, LSTM and GRU of rnnfast against {among or 'nobody'} (its peers), all with the same numbers of threads "
+        f"({threads}) and on the same machine: {machine(results)}"
     )
 
 
@@ -72,7 +75,7 @@ def overview(results: Results) -> str:
         worst = f"{ratio:.2f}: {row.label}, {PEERS[path].title}"
         lost = len(kind.lost)
         rows.append([kind.title, str(len(kind.found)), f"{kind.mean:.2f}", str(len(kind.found) - lost), str(lost), worst])
-    head = ["races", "number", "fastest peer / rnnfast, geometric mean", "won", "lost", "lowest"]
+    head = ["races", "number", "time of the fastest peer / rnnfast's, geometric mean", "won", "lost", "lowest"]
     return markdown_table(head, rows) if rows else ""
 
 
@@ -107,7 +110,8 @@ def page(results: Results, plots: Iterable[tuple[str, str]]) -> str:
     parts += ["How to run it: [bench/README.md](../bench/README.md).", "## All figures", KEY]
     for title, head, rows in tables(results):
         parts += [f"### {title}", markdown_table(head, rows)]
-    parts += ["Shapes: (input size, units, batch, steps).", bullets([f"{in_words(shape)} {sizes(shape)}" for shape in SHAPES])]
+    parts += ["The shapes, each with (input size, units, sequences in the batch, time steps):"]
+    parts += [bullets([f"{in_words(shape)} {sizes(shape)}" for shape in SHAPES])]
     parts += ["## Plots" * bool(others), *others]
     parts += ["## What the machine can do, measured in the same run", limits(results)]
     parts += ["## The project's own targets", TARGETS, f"```text\n{bars.summary(results)}\n```"]
@@ -141,10 +145,9 @@ def speed(results: Results) -> str:
         for kind in counts(results)
         if (found := [ratio for row, *_ in kind.found if (ratio := row.ratio("numpy")) is not None])
     ]
-    loop = f" The NumPy loop: {', '.join(loops)}." if loops else ""
+    loop = f" For the NumPy loop it is {', '.join(loops)}." if loops else ""
     text = (
-        f"{machine(results)}\n\n{sentence(results)}{loop} The table: the fastest "
-        f"peer's time (NumPy among them) divided by rnnfast's, float32, with {' / '.join(map(str, threads))} threads; "
-        f"**losses** bold."
+        f"{machine(results)}\n\n{sentence(results)}{loop} The table shows the time of the fastest peer (NumPy among them) "
+        f"divided by rnnfast's, in float32, with {' / '.join(map(str, threads))} threads; **losses** are bold."
     )
     return f"{text}\n\n{markdown_table(['shape (I, H, B, T)', *(f'{cell} {section}' for section, cell in kinds)], rows)}"

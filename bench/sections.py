@@ -46,7 +46,7 @@ SECTIONS: dict[str, Section] = {
         ("numba",),
     ),
     "training": Section(
-        "training step (forward, back-propagation through time, all gradients), float32",
+        "training step (forward pass, back-propagation through time, all gradients), float32",
         tasks_of("float32", True),
         ("numpy", "torch", *JAX),
     ),

@@ -53,19 +53,19 @@ def sentence(results: Results) -> str:
     """The verdict in one sentence."""
     kinds = counts(results)
     if not kinds:
-        return "No peer was there to compare with."
+        return "There was no other library to compare with."
     raced, lost = sum(len(kind.found) for kind in kinds), sorted((one for kind in kinds for one in kind.lost), key=worst_first)
     places = list(dict.fromkeys(f"{row.task.shape.name} ({row.task.shape.what})" for row, *_ in lost))
     where = ", at worst on " + "; ".join(places[:3]) + f"; also on {len(places) - 3} more" * (len(places) > 3)
     means = ", ".join(f"{kind.mean:.2f} {kind.words}" for kind in kinds)
     return (
-        f"The fastest peer of each race takes so many times as long as rnnfast (geometric means): {means}; "
+        f"The time of the fastest other library divided by rnnfast's is, as a geometric mean, {means}; "
         f"rnnfast wins {raced - len(lost)} of {raced} races and loses {len(lost)}{where if lost else ''}."
     )
 
 
 def losses(results: Results) -> list[str]:
-    """A line a lost race: which, both times, the ratio."""
+    """A line for each lost race: which it is, both times, and their ratio."""
     return [
         f"{row.label} ({row.task.shape.what}): {row.own * 1e3:.4g} ms, "
         f"{PEERS[path].title} {ratio * row.own * 1e3:.4g} ms ({ratio:.2f})"

@@ -1,8 +1,9 @@
 """Fast recurrent networks on the CPU for NumPy.
 
-SimpleRNN, LSTM and GRU, forward and back-propagation through time, as fused kernels over contiguous arrays.
-Functions take weights as arguments, layers own them, ``layer.freeze()`` is the fastest form for inference;
-`rnnfast.reference` is the plain NumPy oracle. ``python -m rnnfast`` proves and times the kernels on this machine.
+SimpleRNN, LSTM and GRU, forward and back-propagation through time, computed by compiled kernels.
+The functions take weights as arguments, the layers own them, and ``layer.freeze()`` gives the fastest form for inference.
+`rnnfast.reference` is the plain NumPy implementation that the kernels are tested against; `rnnfast.nn` is a training kit.
+``python -m rnnfast`` checks the kernels on this machine and times them.
 """
 
 import sys as _sys

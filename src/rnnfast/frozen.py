@@ -31,8 +31,8 @@ def locked(value: Array) -> Array:
 
 @elsewhere(FROZEN)
 class Frozen(Stack[S]):
-    """A layer's weights at the moment of ``net.freeze()``, packed for one ISA. Has the layer's constructor arguments as
-    attributes; pickles; any number of threads may call it."""
+    """The weights of a layer at the moment of ``net.freeze()``, packed for one instruction set (ISA). It has the constructor
+    arguments of the layer as attributes. It can be pickled, and any number of threads may call it at once."""
 
     isa: str
     _frozen = True
@@ -91,8 +91,9 @@ class Frozen(Stack[S]):
             As in the layer's call.
         out : (y, state), optional
             Arrays to write into and to return, C-contiguous, of the shapes and dtype of the results; state is (h, c) for
-            LSTM. Its state may be exactly the initial state; no other overlap. If the call is interrupted (by Ctrl-C, say), or
-            fails with a MemoryError, what they hold is not defined: the states of some layers may have gone on.
+            LSTM. The state in `out` may be the very array that is given as the initial state; otherwise the arrays must not
+            overlap. If the call is interrupted (by Ctrl-C, for example), or fails with a MemoryError, the contents of these
+            arrays are undefined: the states of some layers may already be new.
 
         Returns
         -------
@@ -135,11 +136,11 @@ class Frozen(Stack[S]):
         ----------
         x_t : (B, I) or (I,) array_like, dtype of the layer
         state : array_like or pair of them, optional
-            h, or (h, c) for LSTM, each (num_layers, B, H), or (num_layers, H) with (I,); None is zeros.
+            h, or (h, c) for LSTM, each (num_layers, B, H), or (num_layers, H) if x_t is (I,); None means zeros.
         out : (y_t, state), optional
-            Arrays to write into and to return, C-contiguous. If x_t and state are so too, nothing is allocated. Its state
-            may be exactly the state given, so that a stream keeps one state array; no other overlap. If the step fails with a
-            MemoryError, what they hold is not defined.
+            Arrays to write into and to return, C-contiguous. If x_t and state are C-contiguous too, nothing is allocated. The
+            state in `out` may be the very array that is given as `state`, so that a stream keeps one state array; otherwise the
+            arrays must not overlap. If the step fails with a MemoryError, the contents of these arrays are undefined.
 
         Returns
         -------

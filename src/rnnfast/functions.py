@@ -1,7 +1,7 @@
 """simple_rnn, lstm, gru: one layer in one direction, weights as arguments.
 
-The weights may change from call to call, so they are read, and for longer sequences packed, at every call. Where they stay,
-`rnnfast.LSTM(...).freeze()` packs them once.
+The weights may change from call to call, so they are read at every call and, for longer sequences, packed (copied into the
+order in which the kernels read them). If they do not change, load them into a layer, and `freeze` it: it packs them once.
 """
 
 from __future__ import annotations
@@ -133,25 +133,29 @@ def simple_rnn(
 
     ``h_t = f(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh)`` [1]_
 
+    In the shapes, T is the number of time steps, B of samples in the batch, I of inputs and H of hidden units.
+
     Parameters
     ----------
     x : (T, B, I), with batch_first (B, T, I), or (T, I) array_like, float32 or float64
-        Input, time first. Not modified; with `record` kept by reference until ``tape.backward``.
+        The input. It is not modified. With `record` it is kept by reference, so it must not change before
+        ``tape.backward``.
     w_ih, w_hh : (H, I), (H, H) array_like, dtype of x
-        In any memory order: transposed views cost nothing.
+        The weights, in any memory order: a transposed view is not copied.
     b_ih, b_hh : (H,) array_like, optional
-        None is zeros, each by itself.
+        The biases. None means zeros, for either of them.
     h0 : (B, H) or (H,) array_like, optional
-        Initial state; None is zeros.
+        Initial state; None means zeros. It is (H,) if x is (T, I).
     nonlinearity : {"tanh", "relu", "identity", "sigmoid"}
-        f.
+        The function f in the formula.
     lengths : (B,) array_like of int, optional
-        Steps of each sample, 0 to T, in any order. y is 0 past a sample's end, h_n is its state at its own last step
-        (its h0 for length 0). x is not read there, so NaN in the padding is harmless. Not with (T, I).
+        The number of steps of each sample, 0 to T, in any order. Past the end of a sample, y is 0 and x is not read, so NaN in
+        the padding is harmless. h_n is the state of each sample after its own last step (h0 for length 0). `lengths` cannot be
+        given if x is (T, I).
     reverse : bool
-        Go from each sample's own last step to its first; y stays at the original positions.
+        Go from the last step of each sample to its first; the y of each step stands at the place of its x.
     batch_first : bool
-        x and y are (B, T, ...) instead of (T, B, ...); of no effect on (T, I).
+        x and y are (B, T, ...) instead of (T, B, ...). It has no effect if x is (T, I).
     record : bool
         Also return the tape for the backward pass. y is then read-only.
 
@@ -167,10 +171,11 @@ def simple_rnn(
     Raises
     ------
     TypeError
-        A dtype that is neither float32 nor float64, or mixed dtypes; masked arrays, np.matrix.
+        For a dtype that is neither float32 nor float64, for mixed dtypes, and for masked arrays and np.matrix.
     ValueError
-        A shape, length or option that does not fit; the text says which, what was expected and what came.
+        For a shape, length or option that does not fit; the text says which, what was expected and what came.
     MemoryError
+        If there is not enough memory.
 
     References
     ----------
@@ -258,13 +263,14 @@ def lstm(
     x, lengths, reverse, batch_first, record
         As in `simple_rnn`.
     w_ih, w_hh : (4*H, I), (4*H, H) array_like, dtype of x
-        Row blocks in PyTorch's order i, f, g, o, or in that of `gate_order`; in any memory order.
+        The weights, with the blocks of rows in PyTorch's order i, f, g, o, or in that of `gate_order`; in any memory order.
     b_ih, b_hh : (4*H,) array_like, optional
-        None is zeros, each by itself.
+        The biases, with the blocks in the same order. None means zeros, for either of them.
     h0, c0 : (B, H) or (H,) array_like, optional
-        Initial states; None is zeros, each by itself.
+        Initial states. None means zeros, for either of them.
     gate_order : str, optional
-        Another order of the row blocks, such as "i f o g" (the four letters in any order); gradients come in it too.
+        Another order of the blocks in weights and biases, such as "i f o g" (the four letters in any order). Their gradients
+        have the same order.
 
     Returns
     -------
@@ -353,7 +359,8 @@ def gru(
 ) -> Any:
     """Gated recurrent unit layer over a whole sequence.
 
-    ``r, z = sigmoid(W x_t + b + U h_{t-1} + b')`` and ``h_t = (1 - z) n + z h_{t-1}`` [1]_ with::
+    With W, U, b, b' for the blocks of rows of w_ih, w_hh, b_ih, b_hh that belong to r or z, and W_n, U_n, b_in, b_hn for those
+    that belong to n: ``r, z = sigmoid(W x_t + b + U h_{t-1} + b')`` and ``h_t = (1 - z) n + z h_{t-1}`` [1]_ with::
 
         n = tanh(W_n x_t + b_in + r (U_n h_{t-1} + b_hn))      reset_after=True (PyTorch, Keras, cuDNN)
         n = tanh(W_n x_t + b_in + U_n (r h_{t-1}) + b_hn)      reset_after=False (the paper, ONNX's default)
@@ -363,15 +370,15 @@ def gru(
     x, lengths, reverse, batch_first, record
         As in `simple_rnn`.
     w_ih, w_hh : (3*H, I), (3*H, H) array_like, dtype of x
-        Row blocks in PyTorch's order r, z, n, or in that of `gate_order`; in any memory order.
+        The weights, with the blocks of rows in PyTorch's order r, z, n, or in that of `gate_order`; in any memory order.
     b_ih, b_hh : (3*H,) array_like, optional
-        None is zeros, each by itself.
+        The biases, with the blocks in the same order. None means zeros, for either of them.
     h0 : (B, H) or (H,) array_like, optional
-        Initial state; None is zeros.
+        Initial state; None means zeros.
     reset_after : bool
-        Whether the reset gate acts after the recurrent product of n or before it.
+        Whether the reset gate acts after the product of U_n and the state, or before it.
     gate_order : str, optional
-        Another order of the row blocks, such as "z r n"; gradients come in it too.
+        Another order of the blocks in weights and biases, such as "z r n". Their gradients have the same order.
 
     Returns
     -------

@@ -23,21 +23,24 @@ _PARAMETERS = """
     Parameters
     ----------
     input_size, hidden_size : int
-        I and H, at least 1.
+        I and H in the shapes below, each at least 1. T is the number of time steps, B that of samples in the batch.
     num_layers : int
-        Layers stacked: each reads the y of the one below.
+        The number of layers in the stack: each reads the y of the one below.
     bias : bool
-        Whether there are biases (two a layer and direction, as in PyTorch).
+        Whether there are biases (two in each layer and direction, as in PyTorch).
     batch_first : bool
         x and y are (B, T, ...) instead of (T, B, ...). States stay (num_layers*D, B, H).
     dropout : float
-        Probability with which `record` zeroes each element of the input of every layer but the first, the others scaled by
-        ``1 / (1 - dropout)``; in steps of 1/65536. With one layer there is nothing to drop.
+        The probability with which `record` sets each element of the input of every layer but the first to zero; the others are
+        scaled by ``1 / (1 - dropout)``. It is rounded to a multiple of 1/65536. With one layer there is nothing to drop.
     bidirectional : bool
-        A second direction a layer (D = 2); y's last axis is forward, then reverse.
+        Whether each layer has a second, reverse direction. The number of directions D is then 2, and the last axis of y has
+        first the forward and then the reverse direction.
     dtype : numpy.float32 or numpy.float64
+        The dtype of parameters, inputs and results.
     rng : int, numpy.random.Generator or None
-        For the initialisation alone: every parameter uniform in -1/sqrt(H) .. 1/sqrt(H), as in PyTorch.{option}
+        Draws the initial parameters, uniform between -1/sqrt(H) and 1/sqrt(H), as in PyTorch; nothing else is drawn from it.
+        None draws other ones each time.{option}
 
     Raises
     ------
@@ -46,8 +49,8 @@ _PARAMETERS = """
 
     Notes
     -----
-    Calls keep no state in the object: any number of threads may call one layer at once, as long as none changes its
-    parameters meanwhile.
+    Calls keep no state in the object: any number of threads may call the same layer at once, as long as none of them changes
+    its parameters meanwhile.
     """
 
 
@@ -71,13 +74,13 @@ class Layer(Stack[S]):
         mapping : mapping of str to array_like
             Exactly the names of `params`, each with its shape and dtype, in any memory order.
         gate_order : str, optional
-            The order of the gates' row blocks in these values, such as "z r n"; None is the layer's own. README has a table of
-            what others use.
+            The order of the gates' blocks of rows in these values, such as "z r n"; None means the layer's own. README has a
+            table of the orders that other libraries use.
 
         Raises
         ------
         TypeError, ValueError
-            For a missing or unknown name, a wrong shape, dtype or gate order; nothing is changed then.
+            For a missing or unknown name, or a wrong shape, dtype or gate order. No parameter is changed then.
         """
         blocks = checks.gate_order(gate_order, self.cell.gates)
         values = checks.named_parameters(mapping, self._shapes, self.dtype)
@@ -96,10 +99,10 @@ class Layer(Stack[S]):
         ----------
         x : (T, B, I), with batch_first (B, T, I), or (T, I) array_like, dtype of the layer
         state : array_like or pair of them, optional
-            Initial state: h, or (h, c) for LSTM, each (num_layers*D, B, H), or (num_layers*D, H) with (T, I); order: layer
-            0 forward, layer 0 reverse, layer 1 forward, ... None is zeros, also inside the pair.
+            Initial state: h, or (h, c) for LSTM, each (num_layers*D, B, H), or (num_layers*D, H) if x is (T, I). The first
+            axis has layer 0 forward, layer 0 reverse, layer 1 forward, and so on. None means zeros, also inside the pair.
         lengths : (B,) array_like of int, optional
-            Steps of each sample, 0 to T, in any order; see `rnnfast.simple_rnn`.
+            The number of steps of each sample, 0 to T, in any order; see `rnnfast.simple_rnn`.
 
         Returns
         -------
@@ -131,17 +134,17 @@ class Layer(Stack[S]):
     def record(
         self, x: Any, state: Any = None, *, lengths: Any = None, rng: Any = None, checkpoint_every: int | None = None
     ) -> tuple[Array, S, StackTape[S]]:
-        """Forward pass of a training step: as a call, with dropout, and with the tape for the backward pass.
+        """Forward pass of a training step: like a call, but with dropout, and with the tape for the backward pass.
 
         Parameters
         ----------
         x, state, lengths
-            As in a call; x must not change before backward.
+            As in a call. x is kept by reference, so it must not change before backward.
         rng : int, numpy.random.Generator or None
             Draws the dropout masks; None draws unpredictably.
         checkpoint_every : int, optional
-            Keep only y and, every so many steps, c; backward then computes the gates a second time, window by window.
-            Same gradients to the last bit, one more forward pass; of the memory kept only y (and a c now and then) remains.
+            Saves memory: do not keep the gates of all steps, but only y and, for LSTM, the c of every so many steps. Backward
+            then computes the gates again, which costs one more forward pass. The gradients are the same to the last bit.
 
         Returns
         -------
@@ -167,13 +170,13 @@ class Layer(Stack[S]):
         return y, form.outer_state(final, inputs.unbatched), StackTape(form, recorded, inputs, y, self._names)
 
     def freeze(self) -> Frozen[S]:
-        """An immutable copy with prepacked weights: the fastest form for inference, and the one that can `step`.
+        """An immutable copy whose weights are packed once: the fastest form for inference, and the only one with `step`.
 
         Returns
         -------
         Frozen
-            Has the layer's constructor arguments as attributes, `params` (copies, read-only) and `isa`, whose kernels it
-            keeps using.
+            Its attributes are the constructor arguments of the layer, `params` (read-only copies) and `isa`, the name of the
+            instruction set whose kernels it keeps using.
         """
         return Frozen(self)
 
@@ -183,7 +186,7 @@ class SimpleRNN(Layer[Array]):
     """ + _PARAMETERS.format(
         option="""
     nonlinearity : {"tanh", "relu", "identity", "sigmoid"}
-        f."""
+        The function f in the formula."""
     )
 
     cell = SIMPLE_RNN_CELL

@@ -27,11 +27,12 @@ __all__ = [
 
 
 def set_num_threads(n: int) -> None:
-    """Set how many threads a call may use, for the whole process; `num_threads` does so for a while.
+    """Set how many threads a call may use, in the whole process; `num_threads` does so inside a ``with`` block.
 
-    Results do not depend on it, to the last bit. The default is the number of CPUs in the process's affinity mask, or fewer if
-    a container's CPU quota (cgroup v2) allows fewer, or ``RNNFAST_NUM_THREADS``. Small calls use fewer, and no call uses more
-    than there are CPUs in the affinity mask at that moment, or more than 256.
+    The results are the same to the last bit with any number of threads. The default is the value of the environment variable
+    ``RNNFAST_NUM_THREADS`` or, if it is not set, the number of CPUs in the affinity mask of the process, or fewer if the CPU
+    quota of a container (cgroup v2) allows fewer. Small calls use fewer threads. No call uses more threads than there are CPUs
+    in the affinity mask at that moment, or more than 256.
 
     Raises
     ------
@@ -50,10 +51,11 @@ def get_num_threads() -> int:
 def num_threads(n: int) -> Iterator[None]:
     """Let a call use `n` threads inside the ``with`` block, and after it as many as before.
 
-    As `set_num_threads`, it is for the whole process: calls of other Python threads meanwhile use `n` as well, so that nothing
-    is looked up for each step of a stream. Blocks may be nested, and those of several Python threads may overlap: the one
-    entered last holds, and when all have ended, what was set before the first. `set_num_threads`, by whatever thread, sets the
-    number of the block that holds at that moment, and ends with it.
+    Like `set_num_threads`, it holds for the whole process: calls of other Python threads meanwhile use `n` as well. (A setting
+    for each thread would have to be looked up at every step of a stream.) Blocks may be nested, and the blocks of several
+    Python threads may overlap: the number of the block that was entered last is used, and when all blocks have ended, the
+    number that was set before the first. What `set_num_threads` sets while blocks are open, in whatever thread, lasts to the end
+    of the block that was entered last.
 
     Parameters
     ----------
@@ -89,20 +91,20 @@ def current_isa() -> int:
 
 @contextmanager
 def use_isa(name: str) -> Iterator[None]:
-    """Use the kernels of one ISA, in this thread, inside the ``with`` block.
+    """Use the kernels of one instruction set (ISA), in this thread, inside the ``with`` block.
 
-    A layer frozen and a tape recorded inside keep that ISA. ``RNNFAST_ISA`` in the environment sets the default of the
-    process instead.
+    A layer that is frozen and a tape that is recorded inside the block keep that ISA. The environment variable ``RNNFAST_ISA``
+    sets the default of the process.
 
     Parameters
     ----------
     name : str
-        "scalar", "avx2", "avx512", "neon": one that this CPU has (`show_config` lists them).
+        "scalar", "avx2", "avx512" or "neon", if this CPU has it (`show_config` lists those that it has).
 
     Raises
     ------
     ValueError
-        If the name is unknown or this CPU lacks it; the text names those present.
+        If the name is unknown or this CPU lacks it; the text names those that it has.
     """
     before, settings.here.isa = settings.here.isa, settings.isa_number("name", name)
     try:
@@ -114,9 +116,9 @@ def use_isa(name: str) -> Iterator[None]:
 def trim() -> int:
     """Give memory that rnnfast keeps for later calls back to the system.
 
-    Blocks of 1 MiB and more (packed weights, tapes, results) that were dropped wait for the next call, 256 MiB at most; and
-    each thread that has called rnnfast keeps the scratch of its largest call until it ends. This frees the blocks, and the
-    scratch of the calling thread.
+    When large blocks (packed weights, tapes and results of 1 MiB and more) are no longer used, rnnfast keeps them for later
+    calls, 256 MiB at most. Each thread that has called rnnfast also keeps the working memory of its largest call until the
+    thread ends. This function frees these blocks, and the working memory of the calling thread.
 
     Returns
     -------
@@ -142,12 +144,12 @@ def show_config(mode: Literal["stdout"] = "stdout") -> None: ...
 @overload
 def show_config(mode: Literal["dicts"]) -> dict[str, dict[str, Any]]: ...
 def show_config(mode: str = "stdout") -> dict[str, dict[str, Any]] | None:
-    """Show versions, CPU, ISA and threads, as `numpy.show_config` does for NumPy.
+    """Show versions, CPU, instruction set (ISA) and threads, like `numpy.show_config` for NumPy.
 
     Parameters
     ----------
     mode : {"stdout", "dicts"}
-        Print it, or return it as nested dictionaries.
+        Whether to print the information, or to return it as nested dictionaries.
     """
     mode = checks.one_of("mode", mode, ("stdout", "dicts"))
     config: dict[str, dict[str, Any]] = {

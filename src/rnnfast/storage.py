@@ -14,9 +14,9 @@ __all__ = ["load"]
 
 
 def load(file: Any) -> Any:
-    """The layer that ``net.save(file)`` wrote, or of a frozen layer a frozen one.
+    """Load the layer that ``net.save(file)`` wrote; if that was a frozen layer, the result is frozen too.
 
-    Nothing in the file is executed, so that a file from anywhere is at worst refused.
+    Nothing in the file is executed: the worst that a file from an unknown source can cause is an error.
 
     Parameters
     ----------
@@ -26,8 +26,8 @@ def load(file: Any) -> Any:
     Returns
     -------
     SimpleRNN, LSTM, GRU or Frozen
-        With the arguments and parameters of the one that was saved; its `rng` is None. A frozen layer is packed for the ISA in
-        use here (`rnnfast.use_isa`).
+        With the arguments and parameters of the layer that was saved; its `rng` is None. A frozen layer is packed for the
+        instruction set in use here (see `rnnfast.use_isa`).
 
     Raises
     ------
@@ -36,7 +36,7 @@ def load(file: Any) -> Any:
     TypeError
         If `file` is neither a path nor a binary file.
     OSError, MemoryError
-        FileNotFoundError, for example.
+        If the file cannot be read (FileNotFoundError, for example), or there is not enough memory.
     """
     from rnnfast._engine import container  # not everybody's, as in `save`
 

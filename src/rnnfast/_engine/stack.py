@@ -126,15 +126,15 @@ class Stack(Parameters, Generic[S]):
 
     # ---- files, pickling, copying ----------------------------------------------------------------------------------------
     def save(self, file: Any) -> None:
-        """Write the layer into an .npz file: its parameters by name, and a description as JSON; `rnnfast.load` gives it back.
+        """Write the layer into an .npz file, which `rnnfast.load` reads: its parameters by name, and a description as JSON.
 
-        `numpy.load` reads the arrays as well. The constructor's `rng`, a subclass and attributes of your own are not in the
-        file: pickle keeps them.
+        `numpy.load` reads the arrays as well. The file does not contain the `rng` of the constructor, nor a subclass or
+        attributes of your own; pickle keeps all of these.
 
         Parameters
         ----------
         file : str, os.PathLike or binary file
-            A path is the name as it stands, without an ``.npz`` added. What is there is replaced when all is written: if
+            A path is used as it is, without an ``.npz`` added. An existing file is replaced only when everything is written: if
             writing fails, or is interrupted, it stays as it was.
 
         Raises

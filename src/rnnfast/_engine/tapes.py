@@ -28,8 +28,8 @@ def shapes(gradients: Any) -> str:
 
 @dataclass(repr=False, eq=False)
 class Gradients:
-    """Of a function's call, named like its arguments; c0 is None for cells without c, b_ih and b_hh where no biases were
-    given."""
+    """The gradients of a call of a function, named like its arguments. c0 is None for cells without c; b_ih and b_hh are None
+    where these biases were not given."""
 
     x: Array | None
     w_ih: Array
@@ -43,7 +43,7 @@ class Gradients:
 
 @dataclass(repr=False, eq=False)
 class ModelGradients:
-    """Of sum(dy * y): x (None where not asked for, or where x is integers), and the parameters by name."""
+    """The gradients of sum(dy * y): of x (None if it was not asked for, or if x is integers), and of the parameters by name."""
 
     x: Array | None
     params: Mapping[str, Array]
@@ -52,7 +52,7 @@ class ModelGradients:
 
 @dataclass(repr=False, eq=False)
 class LayerGradients(ModelGradients, Generic[S]):
-    """Of a recurrent layer's pass; state: gradient of the initial state, in its form."""
+    """The gradients of a pass through recurrent layers; state: the gradient of the initial state, in its form."""
 
     state: S
     __repr__ = shapes
@@ -115,11 +115,11 @@ class BaseTape(Generic[G]):
         Parameters
         ----------
         dy : array_like, shape and dtype of y, optional
-            Gradient of y; None is zeros. Past a sample's end it is not read.
+            Gradient of y; None means zeros. Past the end of a sample it is not read.
         dstate : array_like of the form of the final state, optional
-            Gradient of the final state; None is zeros, also inside the pair of an LSTM.
+            Gradient of the final state; None means zeros, also inside the pair of an LSTM.
         need_x : bool
-            False leaves ``g.x`` None and skips that product.
+            False leaves ``g.x`` None, which saves computing it.
 
         Returns
         -------
@@ -133,9 +133,9 @@ class BaseTape(Generic[G]):
         TypeError, ValueError
             For a dy or dstate that does not fit; the tape stays usable.
         RuntimeError
-            If backward was called before, or was interrupted (by Ctrl-C, say), which uses up what was recorded.
+            If backward was called before, or was interrupted (by Ctrl-C, for example): each uses up what was recorded.
         MemoryError
-            The tape stays usable.
+            If there is not enough memory; the tape stays usable.
         """
         form, unbatched = self._form, self._inputs.unbatched
         need_x = checks.flag("need_x", need_x)

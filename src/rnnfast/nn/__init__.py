@@ -1,7 +1,7 @@
 """A small training kit around the recurrent layers, in plain NumPy: what the classic RNN programs need, and no more.
 
 Every layer has `params`, a mapping of names to the layer's own arrays, which an optimizer changes in place. A call of the layer
-is inference. ``y, tape = layer.record(x)`` is the forward pass of a training step, after which ``tape.backward(dy)`` gives the
+is inference. ``y, tape = layer.record(x)`` is the forward pass of a training step, and ``g = tape.backward(dy)`` then gives the
 gradients ``g.x`` and ``g.params``. There is no automatic differentiation: a loss returns its gradient together with its value,
 and ``nn.Sequential`` passes gradients back through a chain of layers. Sequences are (time, batch, ...).
 """

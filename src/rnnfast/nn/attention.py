@@ -73,7 +73,7 @@ class AdditiveAttention(Parameters):
         query : (S, B, Q) or (B, Q) array_like, dtype of the layer
             The queries of S steps of a decoder, or of one step.
         keys : (T, B, K) array_like, dtype of the layer
-            For example, the y of an encoder. The keys are also what is summed.
+            For example, the y of an encoder. The context is a weighted sum of these keys.
         lengths : (B,) array_like of int, optional
             The number of keys of each sample, 1 to T. Later keys get the weight 0.
 
@@ -91,7 +91,7 @@ class AdditiveAttention(Parameters):
         return context, weights
 
     def record(self, query: Any, keys: Any, *, lengths: Any = None) -> tuple[Array, Array, AttentionTape]:
-        """Like a call, and the tape as a third result: ``tape.backward(dcontext)`` gives `AttentionGradients`."""
+        """Like a call, with the tape as a third result: ``tape.backward(dcontext)`` gives `AttentionGradients`."""
         dtype = self.params["query"].dtype
         q, k = last_axis("query", query, self.query_size, dtype), last_axis("keys", keys, self.key_size, dtype)
         if k.ndim != 3 or q.ndim not in (2, 3) or q.shape[-2] != k.shape[1]:
@@ -118,7 +118,7 @@ class AdditiveAttention(Parameters):
 
 @dataclass(frozen=True)
 class AttentionTape:
-    """The record of one `AdditiveAttention.record`: the arrays that backward reads. It can be used more than once."""
+    """What `AdditiveAttention.record` returns: the arrays that backward reads. It can be used more than once."""
 
     one: bool
     query: Array

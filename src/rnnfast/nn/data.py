@@ -18,13 +18,15 @@ def sliding_windows(data: Any, n: int) -> tuple[Array, Array]:
     Parameters
     ----------
     data : (N,) or (N, F) array_like
+        N steps, each one number or F numbers.
     n : int
         The length of a window, at least 1 and less than N.
 
     Returns
     -------
     X : (N-n, n) or (N-n, n, F) ndarray
-        A read-only view of data. ``X.swapaxes(0, 1)`` has time as its first axis.
+        A read-only view of data. ``X.swapaxes(0, 1)`` has time as its first axis; for `fit`, make
+        ``np.ascontiguousarray`` of it if it is large.
     y : (N-n,) or (N-n, F) ndarray
         A view of data.
 
@@ -43,16 +45,16 @@ def sliding_windows(data: Any, n: int) -> tuple[Array, Array]:
 def pad_sequences(
     sequences: Sequence[Any], *, value: float = 0, dtype: Any = None, batch_first: bool = False
 ) -> tuple[Array, Array]:
-    """Put sequences of unequal lengths into one array, with `value` after the end of each.
+    """Put sequences of unequal lengths into one array, with `value` after the end of each sequence.
 
     Parameters
     ----------
     sequences : sequence of (T_i, ...) array_like
-        At least one; all have the same further axes.
+        N sequences, at least one; all have the same axes after the first.
     value : number
         The padding. For targets it can be -1, for example, together with ``cross_entropy(..., ignore_index=-1)``.
     dtype : dtype, optional
-        Of the result. The default is the common dtype of sequences and value, by NumPy's rules.
+        The dtype of the result. The default is the common dtype of sequences and value, by NumPy's rules.
     batch_first : bool
         Whether the result is (N, T, ...) instead of (T, N, ...).
 
@@ -65,7 +67,7 @@ def pad_sequences(
     Raises
     ------
     ValueError
-        If there is no sequence, or the further axes differ.
+        If there is no sequence, or the other axes differ.
     """
     arrays = [np.asarray(sequence) for sequence in sequences]
     if not arrays:
@@ -92,7 +94,8 @@ class Vocabulary:
     tokens : iterable of hashable
         The tokens in the order of their numbers, each once.
     unknown : hashable, optional
-        The one of the tokens that stands for all other tokens. Without it, encoding another token is a ValueError.
+        The token among these that stands for every token that is not among them. Without it, encoding such a token is a
+        ValueError.
 
     Attributes
     ----------
@@ -165,7 +168,8 @@ class Vocabulary:
         return number
 
     def encode(self, sequence: Iterable[Hashable]) -> Array:
-        """The numbers of a sequence of T tokens, as a (T,) array of int; a ValueError as for a single token."""
+        """The numbers of a sequence of T tokens, as a (T,) array of int; a ValueError if one has none and there is no
+        `unknown`."""
         return np.array([self[token] for token in sequence], np.intp)
 
     def decode(self, numbers: Any) -> list[Hashable]:
@@ -186,6 +190,7 @@ class MinMaxScaler:
     data : (N, ...) array_like, float32 or float64
         At least one row, all values finite. The axes after the first are the features.
     low, high : float
+        The least and the largest scaled value.
 
     Raises
     ------
@@ -204,11 +209,11 @@ class MinMaxScaler:
         self.low = low
 
     def __call__(self, values: Any) -> Array:
-        """Scaled values; their last axes must be those of the features, else it is a ValueError."""
+        """The scaled values. The last axes of `values` must be those of the features, else it is a ValueError."""
         return np.asarray((self._fitting(values) - self.least) * self.scale + self.low)
 
     def inverse(self, values: Any) -> Array:
-        """What was scaled to these values; their last axes must be those of the features, else it is a ValueError."""
+        """The values before scaling. The last axes of `values` must be those of the features, else it is a ValueError."""
         return np.asarray((self._fitting(values) - self.low) / self.scale + self.least)
 
     def _fitting(self, values: Any) -> Array:

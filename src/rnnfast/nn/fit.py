@@ -104,8 +104,8 @@ def fit(
 ) -> History:
     """Train a model: update its parameters in place, batch by batch.
 
-    The loss and the metrics of an epoch are means over its batches, weighted by the number of samples in each. If a loss leaves
-    out elements (`ignore_index`), every sample still has the same weight. `lengths` are given to the model, not to the loss: a
+    The loss and the metrics of an epoch are means over its batches, weighted by the number of samples in each. Even if a loss
+    leaves out elements (`ignore_index`), every sample has the same weight. `lengths` are given to the model, not to the loss: a
     loss with a target for every step must leave out what lies past the ends of samples, for example by `ignore_index`.
 
     Parameters
@@ -117,7 +117,8 @@ def fit(
     optimizer : Optimizer
         One that updates exactly ``model.params``.
     x, y : array_like
-        The inputs and the targets of all N samples.
+        The inputs and the targets of all N samples. They may be memory-mapped arrays (``np.load(file, mmap_mode="r")``), of
+        which one batch is copied at a time. Views, such as transposed arrays, are fine.
     lengths : (N,) array_like of int, optional
         The number of steps of each sample.
     batch_axes : pair of int
@@ -132,21 +133,21 @@ def fit(
     validation : (x, y) or (x, y, lengths), optional
         Data on which loss and metrics are computed after each epoch.
     metrics : dict of str to callable, optional
-        ``value = metric(predictions, targets)`` by name, computed on the validation data or, without these, on the training
-        batches while they are trained.
+        ``value = metric(predictions, targets)`` by name, computed on the validation data or, if there are none, on the training
+        batches, from the predictions before each update.
     clip_norm : float, optional
         The largest 2-norm that all gradients of a step may have together; larger ones are scaled down.
     schedule : StepDecay, CosineDecay, ReduceOnPlateau or similar, optional
         Changes the learning rate from epoch to epoch.
     patience : int, optional
-        Stop early, when the validation loss (without validation, the training loss) has not fallen for more than so many
-        epochs. With `patience` the model ends with the parameters of its best epoch, even if all epochs were done.
+        Stop early when the validation loss (without validation, the training loss) has not fallen for more than so many
+        epochs. With `patience` the model ends with the parameters of its best epoch, even if it did not stop early.
     rng : int, numpy.random.Generator or None
         Draws the order of the samples and the dropout. None draws unpredictably.
     checkpoint : path, optional
         An .npz file that is written after each epoch, whole or not at all. If it exists, training continues from it and
         computes the same numbers as if it had never stopped. It must come from the same model, optimizer, data, batch size and
-        kind of schedule. After Ctrl-C it contains the last complete epoch.
+        kind of schedule. After Ctrl-C it contains the state after the last complete epoch.
     desc : str
         The text of the progress bar.
 
@@ -161,7 +162,7 @@ def fit(
     TypeError, ValueError
         If an argument does not fit, or the checkpoint comes from something else.
     FloatingPointError
-        If a loss or a parameter is not finite. The checkpoint then contains the epoch before.
+        If a loss or a parameter is not finite. The checkpoint then contains the state after the epoch before.
     """
     epochs, batch_size = checks.positive("epochs", epochs), checks.positive("batch_size", batch_size)
     if not optimizer.updates(model.params):

@@ -1,4 +1,4 @@
-"""Layers of the kit, each forward and backward: Dense, Embedding, Dropout, recurrent layers inside a chain, and the chain."""
+"""The layers of the training kit: Dense, Embedding, Dropout, recurrent layers as parts of a chain, and the chain itself."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Tape:
     y : ndarray
         The result of the pass. Its gradient has the same shape and dtype.
     backward : callable
-        ``Gradients = backward(dy, need_x)``. Models of your own pass their function here.
+        ``gradients = backward(dy, need_x)``, which returns a `Gradients`. A model of your own gives its function here.
     """
 
     def __init__(self, y: Array, backward: Callable[[Array, bool], Gradients]) -> None:
@@ -150,7 +150,7 @@ class Embedding(Parameters):
     Parameters
     ----------
     count : int
-        The number of rows. Other x than 0 <= x < count are a ValueError.
+        The number of rows. An x that is not 0 <= x < count is a ValueError.
     size : int
         The length of a row.
     dtype, rng
@@ -202,7 +202,7 @@ def sum_by_row(x: Array, values: Array, count: int) -> Array:
 
 
 class Dropout(Parameters):
-    """Dropout: `record` sets each element of x to 0 with this probability, and scales the others by 1 / (1 - probability).
+    """Dropout: `record` sets each element of x to 0 with a given probability, and scales the others by 1 / (1 - probability).
 
     A call, which is inference, returns a copy of x.
 
@@ -237,8 +237,9 @@ class Recurrent(Parameters):
     rnn : rnnfast.SimpleRNN, LSTM or GRU
         With batch_first, x and y are (B, T, ...).
     output : {"sequence", "last"}
-        "sequence" returns y of all steps, (T, B, D*H), where D is the number of directions. "last" returns (B, D*H): h of the
-        last layer after each sample's own last step, and of a reverse direction after the sample's first step, where it ends.
+        "sequence" returns y of all steps, (T, B, D*H), where D is the number of directions. "last" returns the final h of the
+        last layer, (B, D*H): after the last step of each sample and, for a reverse direction, after its first step, where this
+        direction ends.
 
     Raises
     ------

@@ -71,9 +71,9 @@ def mean_squared_error(y: Any, target: Any, *, mask: Any = None) -> tuple[float,
 
 
 def binary_cross_entropy(logits: Any, target: Any, *, mask: Any = None) -> tuple[float, Array]:
-    """The mean of ``log(1 + exp(z)) - target z``, the cross entropy of yes and no where yes has the probability sigmoid(z).
+    """The mean of ``log(1 + exp(z)) - target z``, the cross entropy of yes and no if yes has the probability sigmoid(z).
 
-    It is computed as ``max(z, 0) - target z + log1p(exp(-|z|))``, which overflows for no z. The gradient is
+    It is computed as ``max(z, 0) - target z + log1p(exp(-|z|))``, in which no exp overflows. The gradient is
     ``(sigmoid(z) - target) / count``.
 
     Parameters
@@ -158,10 +158,10 @@ def accuracy(logits: Any, target: Any, *, ignore_index: int | None = None) -> fl
     Parameters
     ----------
     logits : array_like
-        (..., classes), where the answer is the class of the largest logit; or of the shape of target, where the answer is
-        whether the logit is above 0.
+        (..., classes), and the answer is the class of the largest logit; or of the shape of target, and the answer is yes if
+        the logit is above 0.
     target : array_like
-        (...) of int, the right classes; or of the shape of logits, where values above 0.5 mean yes.
+        (...) of int, the right classes; or of the shape of logits, and then values above 0.5 mean yes.
     ignore_index : int, optional
         Elements with this target do not count.
 

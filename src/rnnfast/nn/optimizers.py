@@ -1,7 +1,7 @@
 """Optimizers: they update the arrays of `params` in place, from gradients with the same names.
 
-Gradients and moments of all parameters stand one after the other in flat arrays. A step is then a dozen NumPy calls, and a few
-for each parameter.
+The gradients of all parameters are copied one after the other into one flat array, and so are the moments (the running means
+that an optimizer keeps). A step then takes a dozen NumPy calls, and a few for each parameter.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class Optimizer:
     steps : int
         How many updates were done.
     state : dict of str to ndarray
-        The moments, as flat arrays. Together with `steps` they are all that an exact resume needs.
+        The moments (the running means that the optimizer keeps), as flat arrays. With `steps` and the parameters, they are all
+        that is needed to resume exactly.
 
     Raises
     ------
@@ -89,7 +90,7 @@ class Optimizer:
         Parameters
         ----------
         grads : mapping of str to ndarray
-            A gradient for each parameter, by its name and of its shape. They are not changed.
+            A gradient for each parameter, by its name and of its shape. The gradients are not changed.
 
         Raises
         ------
@@ -145,7 +146,7 @@ class SGD(Optimizer):
 
 
 class RMSprop(Optimizer):
-    """RMSprop: ``s = decay s + (1 - decay) g^2;  p -= lr g / (sqrt(s) + eps)``, as in PyTorch, which calls decay `alpha`.
+    """RMSprop: ``s = decay s + (1 - decay) g^2;  p -= lr g / (sqrt(s) + eps)``, as in PyTorch, where decay is called `alpha`.
 
     Parameters
     ----------

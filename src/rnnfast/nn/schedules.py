@@ -27,12 +27,12 @@ class Schedule(Protocol):
         epochs : int
             How many epochs are done.
         value : float
-            The last validation loss, or the training loss where nothing is validated.
+            The last validation loss or, without validation, the last training loss.
         """
 
 
 class StepDecay:
-    """Multiplies the rate by `factor` after each `every` epochs.
+    """Multiplies the rate by `factor` after every `every` epochs.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class ReduceOnPlateau:
     patience : int
         At least 1.
     least : float
-        The smallest factor of the initial rate.
+        The smallest factor by which the initial rate is ever multiplied.
     """
 
     state: tuple[str, ...] = ("best", "waited", "now")
