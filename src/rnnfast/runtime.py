@@ -54,8 +54,8 @@ def num_threads(n: int) -> Iterator[None]:
     Like `set_num_threads`, it holds for the whole process: calls of other Python threads meanwhile use `n` as well. (A setting
     for each thread would have to be looked up at every step of a stream.) Blocks may be nested, and the blocks of several
     Python threads may overlap: the number of the block that was entered last is used, and when all blocks have ended, the
-    number that was set before the first. What `set_num_threads` sets while blocks are open, in whatever thread, lasts to the end
-    of the block that was entered last.
+    number that was set before the first. What `set_num_threads` sets while blocks are open, in whatever thread, lasts to the
+    end of the block that was entered last.
 
     Parameters
     ----------
