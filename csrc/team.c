@@ -27,12 +27,12 @@
 
 enum { RF_SPIN_NS = 200000 /* after a job */,
        RF_SPINS_BEFORE_YIELD = 1000 /* in a call: 10 to 50 us */, RF_YIELD_NS = 200000 /* and then, before it sleeps */,
-       RF_LONGEST_REST = 16 /* times what was lost */,
+       RF_LONGEST_REST = 256 /* times what was lost */,
        RF_LOST_NS = 1000000 /* waking a worker costs a tenth of this; one without a processor, a time slice */,
        RF_LOST_IN_A_ROW = 3 /* a worker is woken once, not at every call */,
        RF_PART_EVERY_NS = 1000000,
        RF_WAKE_NS = 100000 /* twice what waking a worker takes: a call that takes longer alone is not brief */,
-       RF_LONGEST_REST_NS = 30000000 /* one long loss, a machine that stood still, is no reason to rest for long */,
+       RF_FIRST_REST_NS = 30000000 /* at most: one long loss, a machine that stood still, is no reason to rest for long */,
        RF_STACK_BYTES = 1 << 20 /* of a worker: its loops need some 64 kB; the usual 8 MB count as memory of the process */ };
 
 typedef struct worker {
@@ -342,8 +342,8 @@ static void judge(int64_t began, int threads)
     team.losses = longer ? team.losses + 1 : 0;
     const int lost = longer && (waited > RF_LOST_NS || team.losses >= RF_LOST_IN_A_ROW);
     team.rest = !lost ? 0 : team.rest >= RF_LONGEST_REST ? RF_LONGEST_REST : team.rest ? 2 * team.rest : 2;
-    const int64_t rest = team.rest * waited;
-    team.rests_until = end + (rest < RF_LONGEST_REST_NS ? rest : RF_LONGEST_REST_NS);
+    const int64_t rest = team.rest * waited, most = (int64_t)RF_FIRST_REST_NS * (team.rest / 2); /* 4 s, after eight in a row */
+    team.rests_until = end + (rest < most ? rest : most);
 }
 
 void rf_team_run(rf_task task, void *arg, int threads)
