@@ -155,7 +155,8 @@ def test_what_the_user_can_mend(end, name, arguments, text, tmp_path):
     [("forecast", "vega_datasets"), ("sentiment", "snownlp"), *((name, "matplotlib") for name in PLOTS)],
 )
 def test_a_package_is_missing(end, monkeypatch, name, package):
-    monkeypatch.setitem(sys.modules, package, None)
+    for module in [package, *(known for known in sys.modules if known.startswith(f"{package}."))]:
+        monkeypatch.setitem(sys.modules, module, None)  # its parts too, if another test imported them
     status, text = end(name, *PLOTS.get(name, ()) if package == "matplotlib" else NO_PLOT if name == "forecast" else ())
     assert status == 2 and package in text and 'is not installed; install it with pip install ".[examples]"' in text
     assert ("--plot '' for no picture" in text) == (package == "matplotlib")
