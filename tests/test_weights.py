@@ -84,7 +84,7 @@ def test_strides_of_zero(T, dtype):
 
 @pytest.mark.parametrize(("cell", "option"), VARIANTS)
 def test_unpacked_weights_are_used(cell, option, monkeypatch):
-    """By functions' calls of one sample and at most two steps, and no other; reversed, since the fast path cannot be watched."""
+    """By calls of one sample and at most two steps alone; reversed ones, since the fast path cannot be watched."""
     ways = []
     for name in ("pack", "point_at"):
         real = getattr(_weights, name)
