@@ -23,16 +23,17 @@ if os.environ.get("RNNFAST_EMULATE") == "1":
     MACROS.append(("RF_EMULATE", None))
 
 ROOM = "src/rnnfast/_kernels"
-MODULES = ("_weights", "_order", "_forward", "_backward", "_call", "_fast_path", "_testing")
+MODULES = ("_code", "_weights", "_order", "_forward", "_backward", "_call", "_fast_path", "_testing")
 
 
-def extension(name: str, sources: list[str]) -> Extension:
+def extension(name: str, sources: list[str], libraries: list[str] | None = None) -> Extension:
     return Extension(
         name,
         sources,
         include_dirs=["csrc", numpy.get_include()],
         depends=sorted(glob("csrc/**/*.h", recursive=True)),
         extra_compile_args=CFLAGS + os.environ.get("RNNFAST_CFLAGS", "").split(),
+        libraries=libraries,
         extra_link_args=LDFLAGS + os.environ.get("RNNFAST_LDFLAGS", "").split(),
         define_macros=MACROS,
     )
@@ -41,7 +42,7 @@ def extension(name: str, sources: list[str]) -> Extension:
 setup(
     ext_modules=cythonize(
         [
-            extension("rnnfast._kernels._core", [f"{ROOM}/_core.pyx", *sorted(glob("csrc/**/*.c", recursive=True))]),
+            extension("rnnfast._kernels._core", [f"{ROOM}/_core.pyx", *sorted(glob("csrc/**/*.c", recursive=True))], ["m"]),
             *(extension(f"rnnfast._kernels.{name}", [f"{ROOM}/{name}.pyx"]) for name in MODULES),
         ],
         include_path=["src"],

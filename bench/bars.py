@@ -162,10 +162,10 @@ BARS: tuple[Callable[[Results], Bar], ...] = (
 )
 
 
-def summary(results: Results) -> str:
+def summary(results: Results, bars: Iterable[Callable[[Results], Bar]] = BARS) -> str:
     """Every bar with its verdict, its figure and what falls short."""
     lines = list[str]()
-    for bar in (make(results) for make in BARS):
+    for bar in (make(results) for make in bars):
         lines.append(f"{bar.verdict:<5} {bar.title}: {bar.figure}" if bar.rows else f"{bar.verdict:<5} {bar.title}")
         lines += [f"        {line}" for line in bar.short]
     return "\n".join(lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from itertools import groupby
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from peers import PEERS
 from results import Results, peer_of
 from rnnfast.cells import CELLS
 from rnnfast.progress import progress
+from rnnfast.proof.contenders import Contender
 from rnnfast.proof.race import Race
 from sections import SECTIONS, Entry, entries
 
@@ -79,6 +80,38 @@ def add_limits(results: Results, threads: int) -> None:
     limits[str(threads)] = limit.better(limits.get(str(threads), found), found)
 
 
+def race_all(
+    results: Results,
+    todo: list[Entry],
+    contenders: Mapping[str, Contender],
+    options: argparse.Namespace,
+    file: Path,
+    end: float,
+    prepare: Callable[[Results, int], None] = lambda results, threads: None,
+) -> None:
+    """Runs these races, which are cut short to end by `end` on time.perf_counter(), and writes each into the file. prepare: is
+    called with the number of threads before each set of processes."""
+
+    def crew(entry: Entry) -> tuple[int, tuple[str, ...]]:
+        return entry.threads, entry.names
+
+    left = len(todo)
+    with progress(left, "racing") as bar:
+        for (threads, names), group in groupby(todo, crew):
+            prepare(results, threads)
+            with Race(names, threads, contenders) as race:
+                for entry in group:
+                    began = time.perf_counter()
+                    patience = min(options.patience, (end - began) / left)
+                    results.add(entry, race.run(entry.task, max(3, options.rounds), patience))
+                    left -= 1
+                    results.head["seconds"] += time.perf_counter() - began
+                    results.head["absent"].update(race.failed)
+                    results.write(file)
+                    bar.update()
+                    bar.note(f"{entry.section} {entry.task.shape.name} {entry.task.cell}")
+
+
 def run(options: argparse.Namespace, file: Path) -> Results:
     """Every race that is asked for and not yet in the file, one set of processes for as many as it can serve."""
     if options.resume and file.exists():
@@ -95,24 +128,7 @@ def run(options: argparse.Namespace, file: Path) -> Results:
     if not options.quick:
         results.head["paths"].update({name: paths.path(name) for name in names if name in paths.ASKED})
 
-    def crew(entry: Entry) -> tuple[int, tuple[str, ...]]:
-        return entry.threads, entry.names
-
-    end, left = time.perf_counter() + 60 * options.minutes, len(todo)
-    with progress(len(todo), "racing") as bar:
-        for (threads, names), group in groupby(todo, crew):
-            add_limits(results, threads)
-            with Race(names, threads, PEERS) as race:
-                for entry in group:
-                    began = time.perf_counter()
-                    patience = min(options.patience, (end - began) / left)
-                    results.add(entry, race.run(entry.task, max(3, options.rounds), patience))
-                    left -= 1
-                    results.head["seconds"] += time.perf_counter() - began
-                    results.head["absent"].update(race.failed)
-                    results.write(file)
-                    bar.update()
-                    bar.note(f"{entry.section} {entry.task.shape.name} {entry.task.cell}")
+    race_all(results, todo, PEERS, options, file, time.perf_counter() + 60 * options.minutes, add_limits)
     return results
 
 

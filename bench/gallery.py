@@ -105,6 +105,20 @@ SHOWS = (
         picture="memory.png",
     ),
     Show(
+        "own_cell",
+        "A cell of your own",
+        "Ten lines of NumPy become a recurrent cell. The program checks its kernels, prints what they do in a step, and "
+        "trains it against LSTM and GRU. [Write your own cell](own_cell.md) is the guide.",
+        picture="own_cell.png",
+    ),
+    Show(
+        "continuous",
+        "Observations at irregular times",
+        "Oscillations are observed at random times, and each value is predicted from those before. Some cells get the time "
+        "that has passed as an input of their formula, others as a number beside the value.",
+        picture="continuous.png",
+    ),
+    Show(
         "stream",
         "A live sequence, one step a call",
         "This measures the time of every call, and compares the answers with those of one call for the whole sequence.",

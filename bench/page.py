@@ -118,6 +118,14 @@ def page(results: Results, plots: Iterable[tuple[str, str]]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def by_threads(found: dict[int, float], threads: list[int], least: float = 1.0) -> str:
+    """Ratios by numbers of threads: 0.93 / 1.20, those below `least` bold."""
+    if not found:
+        return "-"
+    bold = {n: "**" if ratio < least else "" for n, ratio in found.items()}
+    return " / ".join(f"{bold[n]}{found[n]:.2f}{bold[n]}" if n in found else "-" for n in threads)
+
+
 def speed(results: Results) -> str:
     """The README's part: a line a shape, the fastest peer's time divided by rnnfast's for every cell and pass, by
     threads."""
@@ -129,15 +137,9 @@ def speed(results: Results) -> str:
             if (best := row.best()) is not None:
                 ratios.setdefault((row.task.shape.name, section, row.task.cell), {})[row.threads] = best[1]
 
-    def entry(found: dict[int, float]) -> str:
-        if not found:
-            return "-"
-        bold = {n: "**" if ratio < 1 else "" for n, ratio in found.items()}
-        return " / ".join(f"{bold[n]}{found[n]:.2f}{bold[n]}" if n in found else "-" for n in threads)
-
     rows = []
     for shape in SHAPES:
-        entries = [entry(ratios.get((shape.name, *kind), {})) for kind in kinds]
+        entries = [by_threads(ratios.get((shape.name, *kind), {}), threads) for kind in kinds]
         if any(cell != "-" for cell in entries):
             rows.append([f"{in_words(shape)} {sizes(shape)}", *entries])
     loops = [

@@ -102,18 +102,24 @@ def openvino_task(task: Task, threads: int) -> Work | None:
     return infer
 
 
-def jax_task(task: Task, threads: int, *, unroll: int = 1) -> Work | None:
-    """One compiled program: the input's products for all steps at once, then lax.scan, so many steps unrolled; training by
-    value_and_grad, weights as arguments; else they are part of the program. Ragged batches padded, y masked. No
-    asynchronous dispatch."""
+def configure_jax(task: Task, threads: int) -> None:
+    """Before its first use in a process; no asynchronous dispatch."""
     if threads == 1:
         os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+    import jax
+
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+    jax.config.update("jax_enable_x64", task.dtype == "float64")
+
+
+def jax_task(task: Task, threads: int, *, unroll: int = 1) -> Work | None:
+    """One compiled program: the input's products for all steps at once, then lax.scan, so many steps unrolled; training by
+    value_and_grad, weights as arguments; else they are part of the program. Ragged batches padded, y masked."""
+    configure_jax(task, threads)
     import jax
     from jax import lax, nn
     from jax import numpy as jnp
 
-    jax.config.update("jax_cpu_enable_async_dispatch", False)
-    jax.config.update("jax_enable_x64", task.dtype == "float64")
     if task.cell not in ("simple_rnn", "lstm", "gru") or not task.maskable or unroll > 1 == task.shape.T:
         return None
     shape, x_np, weights = arguments(task)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from peers import PEERS
 from results import Results, Row
+from rnnfast.proof.contenders import Contender
 from rnnfast.proof.race import SAME
 from rnnfast.proof.report import UNSTEADY
 from rnnfast.shapes import Shape
@@ -90,9 +93,9 @@ def disagreements(results: Results) -> list[str]:
     return wrong
 
 
-def absences(results: Results) -> list[str]:
+def absences(results: Results, contenders: Mapping[str, Contender] = PEERS) -> list[str]:
     """Peers that were asked for and did not run, and why; whether others were at work on the machine."""
-    lines = [f"{PEERS[name].title}: {' '.join(reason.split())[:300]}" for name, reason in results.head["absent"].items()]
+    lines = [f"{contenders[name].title}: {' '.join(reason.split())[:300]}" for name, reason in results.head["absent"].items()]
     if (load := results.head["machine"]["load"]) > BUSY:
         lines.append(f"The machine was busy before the run (load {load:.1f}): peers whose threads spin suffer most.")
     return lines

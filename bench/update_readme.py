@@ -105,18 +105,23 @@ def benchmarks(folder: Path) -> str:
     return speed(results)
 
 
-def main() -> None:
-    figures = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    text = README.read_text(encoding="utf-8")
-    parts = {"support": support(figures), "error": error(figures), "gate orders": gate_orders()}
-    parts["char_rnn"] = sample(Path(sys.argv[2]).read_text(encoding="utf-8"), figures)
-    parts["speed"] = benchmarks(Path(sys.argv[3]))
-    parts["calls"] = calls(json.loads(Path(sys.argv[4]).read_text(encoding="utf-8")))
+def fill(page: Path, parts: dict[str, str]) -> None:
+    """Puts each part between the page's marks of its name."""
+    text = page.read_text(encoding="utf-8")
     for name, part in parts.items():
         block = f"<!-- {name} -->\n{part}\n<!-- /{name} -->"
         text, count = re.subn(f"<!-- {name} -->.*<!-- /{name} -->", lambda _, block=block: block, text, flags=re.DOTALL)
         assert count == 1, name
-    README.write_text(text, encoding="utf-8")
+    page.write_text(text, encoding="utf-8")
+
+
+def main() -> None:
+    figures = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    parts = {"support": support(figures), "error": error(figures), "gate orders": gate_orders()}
+    parts["char_rnn"] = sample(Path(sys.argv[2]).read_text(encoding="utf-8"), figures)
+    parts["speed"] = benchmarks(Path(sys.argv[3]))
+    parts["calls"] = calls(json.loads(Path(sys.argv[4]).read_text(encoding="utf-8")))
+    fill(README, parts)
 
 
 if __name__ == "__main__":

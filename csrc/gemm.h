@@ -10,8 +10,8 @@ RF_INLINE void rf_gemm_store_unit(const rf_gemm *s, ptrdiff_t row, ptrdiff_t uni
     const rf_vec value = s->start == RF_START_BIAS ? v_add(sum[0], v_get((const rf_real *)s->bias + unit, n)) : sum[0];
     v_put((rf_real *)s->c + row * s->ldc + unit, value, n);
 }
-RF_HOOK(rf_gemm_begin, rf_gemm, 1)
-RF_HOOK(rf_gemm_store, rf_gemm, 1)
+RF_HOOK(rf_gemm_begin, rf_gemm, 1, s->p.cols)
+RF_HOOK(rf_gemm_store, rf_gemm, 1, s->p.cols)
 
 static void rf_plain_product(const rf_gemm *s)
 {

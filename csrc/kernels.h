@@ -5,32 +5,22 @@
 #include "isa/open.h"
 
 #include "vmath.h"
+#include "vmath_more.h"
 #include "pack.h"
 #include "tile.h"
 #include "gemm.h"
+#include "program.h"
 #include "probe.h"
 
-/* ---- what the cells' finishes are written with: addresses of element (row, unit) of a step's arrays --------------------- */
-RF_INLINE rf_real *rf_slots_at(const rf_step *s, ptrdiff_t row, ptrdiff_t unit) /* of slot 0; the next is H further */
-{
-    return (rf_real *)s->slots + row * s->ld_slots + unit;
-}
-RF_INLINE rf_real *rf_h_at(const rf_step *s, ptrdiff_t row, ptrdiff_t unit) { return (rf_real *)s->h + row * s->ld_h + unit; }
-RF_INLINE const rf_real *rf_h_prev_at(const rf_step *s, ptrdiff_t row, ptrdiff_t unit)
-{
-    return (const rf_real *)s->h_prev + row * s->ld_h_prev + unit;
-}
-/* of an array (rows, H) without gaps: c, dc, carry */
-RF_INLINE rf_real *rf_state_at(const rf_step *s, const void *state, ptrdiff_t row, ptrdiff_t unit)
-{
-    return (rf_real *)state + row * s->p.cols + unit;
-}
+/* ---- what the cells' finishes are written with ----------------------------------------------------------------------------- */
+RF_INLINE rf_real *rf_at(const rf_rows *a, ptrdiff_t row, ptrdiff_t unit) { return (rf_real *)a->at + row * a->ld + unit; }
 
-/* dh_t: what the product with the gates' gradients of t+1 gives, the gradient from outside, and what no product carries. */
+/* dh_t, of state 0, which is y: what the product with the gates' gradients of t+1 gives, what no product carries, and the
+ * gradient from outside. */
 RF_INLINE rf_vec rf_dh_at(const rf_step *s, ptrdiff_t row, ptrdiff_t unit, const v_span n, rf_vec sum)
 {
-    if (s->carry_in) sum = v_add(sum, v_get(rf_state_at(s, s->carry, row, unit), n));
-    return s->dy ? v_add(sum, v_get((const rf_real *)s->dy + row * s->ld_dy + unit, n)) : sum;
+    if (s->d_after[0].at) sum = v_add(sum, v_get(rf_at(&s->d_after[0], row, unit), n));
+    return s->dy.at ? v_add(sum, v_get(rf_at(&s->dy, row, unit), n)) : sum;
 }
 
 /* Begins a finish: what happens to the n units from `unit` on of one row, whose gates' sums are in sum[GATES]. */
@@ -56,6 +46,7 @@ const rf_kernels RF_TABLE_NAME(RF_ISA, RF_DTYPE) = {
     .probe_fma = rf_probe_fma, .probe_load = rf_probe_load,
     .forward = {RF_CELLS(RF_FORWARD_OF)},
     .backward = {RF_CELLS(RF_BACKWARD_OF)},
+    .interpret = rf_interpret, .apply = rf_apply,
 };
 
 #include "isa/close.h"

@@ -43,23 +43,42 @@ typedef struct rf_gemm {
 } rf_gemm;
 
 /* ---- one step of one cell, one phase ------------------------------------------------------------
- * Used by both passes. All (rows, H) arrays; `slots` rows are (S*H): S blocks of H columns, the
- * x-projection before a forward step, the saved activations after it, the gate gradients after a
- * backward step. Nothing may alias except c with c_prev; and p.a may be slots that this phase does not
- * write (a later phase reads what an earlier one wrote). The caller owns everything. */
+ * Used by both passes. An rf_rows is an array of rows: element (row, unit) is at + row*ld + unit; at NULL: there is none.
+ * Rows of `slots` are S blocks of H columns: the x-projections before a forward step, the saved values after it, the gradients
+ * of the gates after a backward step. Nothing may alias except a state's `after` with its `before`, and d_before with d_after;
+ * and a product's left operand may be slots that this phase does not write. The caller owns everything. */
+enum { RF_MAX_STATES = 8, RF_MAX_EXTRAS = 16, RF_MAX_TOGETHER = 8 /* products of a phase */, RF_MAX_SLOTS = 64 };
+
+typedef struct rf_rows {
+    void *at;
+    ptrdiff_t ld;
+} rf_rows;
+
 typedef struct rf_step {
-    rf_product p;
-    int save;                  /* forward: write the activations back into slots */
-    void *slots;      ptrdiff_t ld_slots;
-    const void *bias;          /* (H,) bias that stays apart from the x-projection (GRU: b_hn) */
-    const void *h_prev; ptrdiff_t ld_h_prev;
-    void *h;          ptrdiff_t ld_h;       /* forward: out h_t; backward: in h_t */
-    const void *c_prev;                     /* ld H */
-    void *c;                                /* forward: out c_t; backward: in c_t; ld H */
-    const void *dy;   ptrdiff_t ld_dy;      /* backward: gradient of h_t from outside, or NULL */
-    void *carry;                            /* backward: (rows, H) gradient of h_t that no product carries */
-    int carry_in;                           /* backward: add carry to dh (first step of a row, or the cell keeps one) */
-    void *dc;                               /* backward: (rows, H) in dc_t, out dc_{t-1} */
+    rf_product p[RF_MAX_TOGETHER];          /* the products of the phase; compiled kernels have one */
+    int save;                               /* forward, read by compiled kernels: write the activations back into slots */
+    rf_rows slots;
+    const void *vectors;                    /* (n, H): biases that stand apart from the x-projection (GRU: b_hn), ... */
+    rf_rows before[RF_MAX_STATES];          /* states before the step; backward: those that the cell reads */
+    rf_rows after[RF_MAX_STATES];           /* forward: out; backward: in, those that the cell reads */
+    rf_rows dy;                             /* backward: gradient of y from outside, or none */
+    rf_rows d_after[RF_MAX_STATES];         /* backward: in, gradients of the states after the step that no product carries,
+                                             * without dy; or none */
+    rf_rows d_before[RF_MAX_STATES];        /* backward: out, the same of the states before it */
+    /* the rest is read by programs alone */
+    const struct rf_phase *phase;
+    ptrdiff_t unit0, unit1;                 /* units of this call: unit0 a multiple of 2 lanes, unit1 too, or H */
+    rf_rows y;                              /* forward: out, the output, where it is no state */
+    rf_rows extra[RF_MAX_EXTRAS];           /* inputs and draws of every unit */
+    rf_rows d_extra[RF_MAX_EXTRAS];         /* backward: gradients of inputs are added to it, or none */
+    rf_rows d_vectors;                      /* backward: rows of vectors*H, gradients of vectors are added to them */
+    rf_rows sums;                           /* scratch for the sums of a phase with several products or few rows: rows of the
+                                             * phase's sums * H; units of other calls are not touched */
+    void *row_values;                       /* value v of a row: row_values + v*ld_row_values + row; this thread's own */
+    ptrdiff_t ld_row_values;
+    void *partials; /* partial v, of the vector q of units: partials + (v*vectors + q)*ld_partials + row,
+                     * where a row of H units has so many vectors; shared by all threads */
+    ptrdiff_t ld_partials;
 } rf_step;
 
 typedef struct rf_step_kernel {
@@ -67,41 +86,94 @@ typedef struct rf_step_kernel {
     int gates;                 /* vectors of a panel of its product, 1 in backward */
 } rf_step_kernel;
 
-/* ---- what the loops must know of a cell: numbers only -------------------------------------------
- * What the loops take for granted of these numbers stands at rf_cell_problem (cells/cells.c), which checks it. */
-enum { RF_SRC_X = -1, RF_SRC_H = -2 };     /* sources >= 0 are slot numbers */
+/* ---- programs: elementwise work as a list of instructions, run by program.h ------------------------------------- */
+typedef enum rf_space {                     /* where an operand is: src/rnnfast/formula/spec.py says what each may do */
+    RF_REGISTER, RF_CONSTANT, RF_SUM, RF_SLOT, RF_BEFORE, RF_AFTER, RF_Y, RF_DY, RF_D_AFTER, RF_D_BEFORE, RF_VECTOR, RF_EXTRA,
+    RF_D_EXTRA, RF_D_VECTOR, RF_ROW, RF_PARTIAL, RF_SPACES
+} rf_space;
+
+typedef struct rf_operand {
+    int16_t space, number;                  /* of a register, constant, sum, slot, state, vector, ... */
+} rf_operand;
+
+typedef struct rf_instruction {
+    int16_t op;                             /* of ops.h */
+    int16_t operand[4];                     /* of the program's list: the result, then the arguments; -1: no more */
+} rf_instruction;
+
+enum { RF_MAX_REGISTERS = 64, RF_MAX_OPERANDS = 256 };
+typedef struct rf_program {
+    int instructions, operands, registers, constants;
+    const rf_instruction *instruction;
+    const rf_operand *operand;
+    const double *constant;
+} rf_program;
+
+/* ---- what the loops must know of a cell -------------------------------------------------------------------------
+ * Numbers, and programs where the cell has no compiled kernels. What the loops take for granted of these numbers stands at
+ * rf_cell_problem (cells/cells.c), which checks it. */
+enum { RF_SRC_X = -1, RF_SRC_STATE = -2 }; /* RF_SRC_STATE - i: state i before the step; sources >= 0 are slot numbers */
 enum { RF_TO_IH, RF_TO_HH };
 
-typedef struct rf_forward_phase {          /* pre-activations of `gates` gates from `source` */
-    int source;                            /* RF_SRC_H, or the slot an earlier phase wrote */
-    int gate, gates;                       /* block of rows of W_hh */
-} rf_forward_phase;
+typedef struct rf_total { int partial, row; } rf_total;
 
-typedef struct rf_backward_phase {         /* slots[slot : slot+gates] @ W_hh[gate : gate+gates] */
-    int same_step;                         /* 0: gradients of step t+1 (gives dh_t); 1: of step t itself */
-    int slot, gate, gates;
-} rf_backward_phase;
+/* In this order: partials are added up to row values; the program of rows; the products; the program of units. */
+typedef struct rf_phase {
+    int totals;
+    const rf_total *total;
+    const rf_program *row_program, *program; /* or NULL */
+    int first, products;                    /* of the cell's products of the pass, */
+    int sum[RF_MAX_TOGETHER], gates[RF_MAX_TOGETHER]; /* each of which gives so many sums, from this one on */
+} rf_phase;
+
+typedef struct rf_forward_product {         /* sums of `gates` blocks of W_hh from `source` */
+    int source, gates, gate[4];
+} rf_forward_product;
+
+typedef struct rf_backward_product {        /* slots[slot : slot+gates] @ the blocks of W_hh that hh_of_slot says */
+    int slot, gates;
+    int state;                              /* -1: gradients of the step itself; else of step t+1, and the product is the
+                                             * gradient of this state after step t */
+} rf_backward_product;
 
 typedef struct rf_weight_product {         /* dW[gate : gate+gates] += slots[slot : slot+gates]^T source */
     int to, source, slot, gate, gates;
 } rf_weight_product;
 
-enum { RF_MAX_PHASES = 2, RF_MAX_PRODUCTS = 4, RF_MAX_GATES = 64 /* bits of a set of gates or slots */ };
+typedef struct rf_state {
+    int product;                           /* of backward that carries its gradient from step to step, or -1 */
+    int carried;                           /* its gradient has a part that no product gives (GRU: z * dh_t) */
+    int kept;                              /* all its values must live until backward (those that are y do anyway) */
+    int in_place;                          /* forward may write `after` over `before` */
+    int reads_before, reads_after;         /* backward's elementwise part reads them */
+} rf_state;
+
+enum { RF_MAX_PHASES = 12, RF_MAX_PRODUCTS = 32, RF_MAX_VECTORS = 64, RF_MAX_ROW_VALUES = 64 };
+enum { RF_MAX_GATES = RF_MAX_SLOTS };
 
 typedef struct rf_cell {
     const char *name;
-    int gates;                             /* G: blocks of H rows in W_ih and W_hh */
-    int slots;                             /* S: blocks of H columns in a row of slots */
+    int x_gates, h_gates;                  /* blocks of H rows in W_ih and in W_hh */
+    int slots;                             /* S: blocks of H columns in a row of slots; x is projected to the first x_gates */
     int saves_slots;                       /* the slots must live until backward, else they are only scratch */
-    int has_c;                             /* keeps a cell state c */
-    int has_carry;                         /* dh_{t-1} has a part that no product gives (GRU: z * dh_t) */
-    int reads_h_prev;                      /* backward's elementwise part reads h_{t-1} */
-    int reads_h;                           /* ... reads h_t */
-    int split_bias;                        /* gate whose b_hh is not added to b_ih, or -1 */
-    int phases;
-    rf_forward_phase forward[RF_MAX_PHASES];
-    rf_backward_phase backward[RF_MAX_PHASES];
-    int products;                          /* rows with source RF_SRC_X also say which slot each gate's x-projection goes to */
+    int states;
+    int y_is_state;                        /* y is state 0, else it is written apart */
+    rf_state state[RF_MAX_STATES];
+    int ih_of_slot[RF_MAX_SLOTS];          /* of each x-projection its block of W_ih and b_ih */
+    int merged[RF_MAX_SLOTS];              /* ... the block of b_hh that is added to its bias, or -1 */
+    int hh_of_slot[RF_MAX_SLOTS];          /* of each slot the block of W_hh whose gradient it holds after backward, or -1 */
+    int split_biases, split[RF_MAX_VECTORS]; /* blocks of b_hh that stand apart, the first vectors; */
+    int vectors;                           /* others that follow them */
+    int extras;
+    int row_values, row_inputs, row_saved; /* numbers a row; the first are inputs, the next are kept for backward */
+    int d_row_input[RF_MAX_EXTRAS];        /* of each row input the row value that is its gradient after backward, or -1 */
+    int partials;
+    int forward_products, backward_products;
+    rf_forward_product forward_product[RF_MAX_PRODUCTS];
+    rf_backward_product backward_product[RF_MAX_PRODUCTS];
+    int forward_phases, backward_phases;
+    rf_phase forward[RF_MAX_PHASES], backward[RF_MAX_PHASES];
+    int products;
     rf_weight_product product[RF_MAX_PRODUCTS];
 } rf_cell;
 
@@ -114,7 +186,7 @@ int rf_find_cell(const char *name);        /* index, or -1 */
 int rf_cell_problem(const rf_cell *, int index, char *text, size_t room);
 
 /* ---- kernels of one (ISA, dtype) ------------------------------------------------------------------ */
-enum { RF_MAX_CELLS = 8 };
+enum { RF_MAX_CELLS = 8, RF_COMPILED_PHASES = 2 };
 
 typedef struct rf_kernels {
     int itemsize;                          /* 4 or 8 */
@@ -135,9 +207,17 @@ typedef struct rf_kernels {
     void (*sigmoid)(const void *x, void *y, ptrdiff_t n);       /* so that tests can reach it */
     double (*probe_fma)(ptrdiff_t repeats);                     /* for benchmarks (probe.h): 2 mr vectors' multiply-adds */
     double (*probe_load)(const void *data, ptrdiff_t n, ptrdiff_t repeats); /* n elements, a multiple of 2 mr vectors */
-    rf_step_kernel forward[RF_MAX_CELLS][RF_MAX_PHASES];
-    rf_step_kernel backward[RF_MAX_CELLS][RF_MAX_PHASES];
+    rf_step_kernel forward[RF_MAX_CELLS][RF_COMPILED_PHASES];
+    rf_step_kernel backward[RF_MAX_CELLS][RF_COMPILED_PHASES];
+    void (*interpret)(const rf_step *);                         /* a phase of any other cell: program.h */
+    /* operation `op` of ops.h on arrays of n elements, as programs compute it; for tests */
+    void (*apply)(int op, const void *a, const void *b, const void *c, void *y, ptrdiff_t n);
 } rf_kernels;
+
+/* operations of programs (ops.h): how many, their names and numbers of arguments */
+int rf_op_count(void);
+const char *rf_op_name(int op);
+int rf_op_arguments(int op);
 
 /* panels that `units` units need with `gates` gates side by side, and the bytes of panels k deep */
 ptrdiff_t rf_panels(const rf_kernels *, ptrdiff_t units, int gates);

@@ -127,6 +127,7 @@ RF_SHAPES(rf_tiles_2, RF_MR2, RF_PN2, 2, 0, rf_tiles_2_half)
 /* two gates, not 2 RF_LANES units */
 static const rf_tile_shapes rf_tiles_2_gates = {
     .nv = 2, .mr = RF_MR2, .pn = RF_PN2, .rows = rf_tiles_2_rows, .wide = rf_tiles_2_wide, .half = NULL};
+static const rf_tile_shapes *const rf_shapes_of_gates[] = {&rf_tiles_2, &rf_tiles_2_gates, &rf_tiles_3, &rf_tiles_4};
 RF_HALVES(rf_tiles_2_packed, RF_MR2, 1)
 RF_SHAPES(rf_tiles_2_packed, RF_MR2, 1, 2, 1, rf_tiles_2_packed_half)
 
@@ -201,25 +202,25 @@ typedef struct v_span { int full, n; } v_span;
 RF_INLINE rf_vec v_get(const rf_real *p, const v_span s) { return s.full ? v_load(p) : v_load_n(p, s.n); }
 RF_INLINE void v_put(rf_real *p, rf_vec v, const v_span s) { if (s.full) v_store(p, v); else v_store_n(p, v, s.n); }
 
-/* Defines the hook NAME from NAME_unit(args, row, unit, v_span, pre), which treats RF_LANES units of one row: pre[GATES]. */
-#define RF_HOOK(NAME, ARGS, GATES)                                                                          \
+/* Defines the hook NAME from NAME_unit(args, row, unit, v_span, pre), which treats RF_LANES of the COLS units of one row:
+ * pre[GATES]. */
+#define RF_HOOK(NAME, ARGS, GATES, COLS)                                                                       \
     static void NAME(const void *args, ptrdiff_t m, int rows, ptrdiff_t q, int panels, rf_vec *acc)         \
     {                                                                                                       \
         const ARGS *s = args;                                                                               \
         const int units = (GATES) == 1 ? 2 : 1;                                                             \
         for (int r = 0; r < rows; ++r)                                                                      \
             for (int j = 0; j < panels * units; ++j, acc += (GATES)) {                                      \
-                const ptrdiff_t unit = (q * units + j) * RF_LANES, left = s->p.cols - unit;                 \
+                const ptrdiff_t unit = (q * units + j) * RF_LANES, left = (COLS) - unit;                    \
                 if (left >= RF_LANES) NAME##_unit(s, m + r, unit, (v_span){.full = 1, .n = RF_LANES}, acc); \
                 else if (left > 0) NAME##_unit(s, m + r, unit, (v_span){.full = 0, .n = (int)left}, acc);   \
             }                                                                                               \
     }
 #define RF_KERNEL(NAME, GATES)                                                                       \
     enum { NAME##_gates = (GATES) };                                                                 \
-    RF_HOOK(NAME##_finish, rf_step, GATES)                                                           \
+    RF_HOOK(NAME##_finish, rf_step, GATES, s->p->cols)                                               \
     static void NAME(const rf_step *s)                                                               \
     {                                                                                                \
-        const rf_tile_shapes *shapes[] = {&rf_tiles_2, &rf_tiles_2_gates, &rf_tiles_3, &rf_tiles_4}; \
-        rf_sweep(&s->p, shapes[(GATES) - 1], NULL, NAME##_finish, s, NULL);                          \
+        rf_sweep(s->p, rf_shapes_of_gates[(GATES) - 1], NULL, NAME##_finish, s, NULL);               \
     }
 #define RF_ROW_OF_KERNEL(NAME) {.run = NAME, .gates = NAME##_gates}

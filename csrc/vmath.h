@@ -1,4 +1,5 @@
-/* vmath.h: tanh and sigmoid on one vector, compiled per ISA and dtype. Included by kernels.h only.
+/* vmath.h: tanh and sigmoid on one vector, compiled per ISA and dtype; the other functions are in vmath_more.h. Included by
+ * kernels.h only.
  *
  * Both start from expm1 of a number y <= 0:
  *   n = round(y / ln 2),  r = y - n ln 2 (ln 2 in two parts, the high one with enough trailing zeros for n * high to be exact),
@@ -28,14 +29,13 @@
     C(0.04166666666666667) C(0.1666666666666667) C(0.5)
 #endif
 
-/* For 0 <= z: *scale = 2^n and *q = -expm1(r), so that e^-z = scale - scale * q. All signs are turned (m = -n, s = -r) so that
- * no negation is left: 13 operations in float32. */
-RF_INLINE void v_exp_parts(rf_vec z, rf_vec *scale, rf_vec *q)
+/* *q = -expm1(r) and, in the low bits of *shifted, the exponent field of 2^n, so that e^-z = 2^n - 2^n * q. All signs are turned
+ * (m = -n, s = -r) so that no negation is left. */
+RF_INLINE void v_exp_reduced(rf_vec z, rf_vec *shifted, rf_vec *q)
 {
     const rf_vec magic = v_set1(RF_MAGIC);
-    z = v_min(v_set1((rf_real)RF_LOWEST), z);
-    const rf_vec shifted = v_fnma(z, v_set1((rf_real)1.44269504088896340736), magic); /* 1 / ln 2 */
-    const rf_vec m = v_sub(magic, shifted);
+    *shifted = v_fnma(z, v_set1((rf_real)1.44269504088896340736), magic); /* 1 / ln 2 */
+    const rf_vec m = v_sub(magic, *shifted);
     rf_vec s = v_fnma(m, v_set1((rf_real)RF_LN2_HIGH), z);
     s = v_fnma(m, v_set1((rf_real)RF_LN2_LOW), s);
     rf_vec c = v_set1((rf_real)RF_FIRST);
@@ -43,6 +43,13 @@ RF_INLINE void v_exp_parts(rf_vec z, rf_vec *scale, rf_vec *q)
     RF_POLYNOMIAL(RF_HORNER)
 #undef RF_HORNER
     *q = v_fnma(v_mul(s, s), c, s);
+}
+
+/* For 0 <= z: *scale = 2^n and *q = -expm1(r), so that e^-z = scale - scale * q: 13 operations in float32. */
+RF_INLINE void v_exp_parts(rf_vec z, rf_vec *scale, rf_vec *q)
+{
+    rf_vec shifted;
+    v_exp_reduced(v_min(v_set1((rf_real)RF_LOWEST), z), &shifted, q);
     *scale = v_shift_exponent(shifted);
 }
 

@@ -17,19 +17,26 @@ import json
 import math
 import time
 import zipfile
+from functools import partial
 from pathlib import Path
 from pydoc_data.topics import topics
 
 import numpy as np
 
 import rnnfast
-from rnnfast import nn
+from rnnfast import nn, zoo
 from rnnfast.progress import progress
 
 PYTHON_HELP = "".join(topics[name] for name in sorted(topics))  # a twelfth of the last tenth also stands before it
 KEPT_EVERY = 100  # steps between checkpoints
 E, DROPOUT = 64, 0.2  # dropout between the layers: so short a text is soon learnt by heart
-CELLS = {"rnn": rnnfast.SimpleRNN, "lstm": rnnfast.LSTM, "gru": rnnfast.GRU}
+CELLS = {
+    "rnn": rnnfast.SimpleRNN,
+    "lstm": rnnfast.LSTM,
+    "gru": rnnfast.GRU,
+    "peephole-lstm": partial(zoo.LSTM, peephole=True),  # its gates see the cell state
+    "gru-new": partial(zoo.GRU, update="new"),  # its z multiplies the new content instead of the old
+}
 PRESETS = {"gru": {"cell": "gru", "hidden": 256, "layers": 2}, "rnn": {"cell": "rnn", "hidden": 128, "layers": 3}}
 
 

@@ -38,13 +38,14 @@ def options(doc: str, plot: str | None = None, checkpoint: str | None = "after e
     return parser
 
 
-def at_least(least: float, kind: type = int):
-    """The type of an option that is a number."""
+def at_least(least: float, kind: type = int, most: float = math.inf):
+    """The type of an option that is a number, at most `most` if that is given."""
 
     def number(text: str):
         value = kind(text)
-        if not least <= value < math.inf:
-            raise argparse.ArgumentTypeError(f"expected a number of {least:g} or more, got {text}")
+        if not (least <= value <= most and value < math.inf):
+            limits = f"of {least:g} or more" if most == math.inf else f"from {least:g} to {most:g}"
+            raise argparse.ArgumentTypeError(f"expected a number {limits}, got {text}")
         return value
 
     return number

@@ -52,13 +52,14 @@ def networks(seed: int):
         nets[f"SimpleRNN, largest eigenvalue {radius}" + (", no tanh" if radius > 1 else "")] = net
     nets["GRU"] = rnnfast.GRU(4, H, rng=seed)
     nets["LSTM"] = rnnfast.LSTM(4, H, rng=seed)
-    nets["LSTM, forget bias 3"] = remembering(rnnfast.LSTM(4, H, rng=seed), 3)
+    nets["LSTM, forget bias 3"] = LSTM(4, H, seed, 3)
     return nets
 
 
-def remembering(net, bias: float):
-    if isinstance(net, rnnfast.LSTM):
-        net.params["bias_ih_l0"][net.hidden_size : 2 * net.hidden_size] = bias  # gates i f g o
+def LSTM(inputs: int, hidden: int, rng, bias: float = 1):
+    """One with this bias of its forget gate."""
+    net = rnnfast.LSTM(inputs, hidden, rng=rng)
+    net.params["bias_ih_l0"][hidden : 2 * hidden] = bias  # gates i f g o
     return net
 
 
@@ -81,7 +82,7 @@ def growing(inputs: int, hidden: int, rng):
 
 def learn(make, steps: int, updates: int, seed: int, clip: float | None = 1.0, optimizer=nn.Adam):
     """Mean squared errors by update, until they explode, and the largest norm of the gradients of an update."""
-    model = nn.Sequential(nn.Recurrent(remembering(make(2, H, rng=seed), 1), "last"), nn.Dense(H, 1, rng=seed + 1))
+    model = nn.Sequential(nn.Recurrent(make(2, H, rng=seed), "last"), nn.Dense(H, 1, rng=seed + 1))
     descent, rng, errors, largest = optimizer(model.params, 3e-3), np.random.default_rng(seed), [], 0.0
     with progress(updates, f"{make.__name__} {steps}") as bar:
         for _ in range(updates):
@@ -96,6 +97,23 @@ def learn(make, steps: int, updates: int, seed: int, clip: float | None = 1.0, o
                 break
             bar.update()
     return np.array(errors), largest
+
+
+def draw_errors(axes, curves: dict, steps: int) -> None:
+    """Those of curves, by name and length of sequences, that are of this length: at most four."""
+    axes.axhline(1 / 6, color="black", linestyle=":", linewidth=1, label="nothing remembered: always 1")
+    # Networks that have learnt nothing have the same error: each line is wide enough to be seen below the next.
+    found = {name: errors for (name, length), errors in curves.items() if length == steps}
+    styles = ((12, 0.25), (8, 0.4), (3, 1), (1, 1))[-len(found) :]
+    for (name, errors), (width, alpha) in zip(found.items(), styles, strict=True):
+        axes.plot(
+            np.convolve(errors, np.ones(25) / 25, "valid"), label=name, linewidth=width, alpha=alpha, solid_capstyle="butt"
+        )
+    axes.set(
+        title=f"The adding problem, {steps} steps",
+        xlabel="updates of the parameters",
+        ylabel="mean squared error\n(mean of 25 updates)",
+    )
 
 
 def options() -> common.Parser:
@@ -117,7 +135,7 @@ def main(args) -> None:
     )
     print("| trained network | " + " | ".join(f"{n} steps" for n in lengths) + " |\n" + "| --- " * (len(lengths) + 1) + "|")
     curves = {}
-    for make in (rnnfast.SimpleRNN, rnnfast.GRU, rnnfast.LSTM):
+    for make in (rnnfast.SimpleRNN, rnnfast.GRU, LSTM):
         for steps in lengths:
             curves[make.__name__, steps] = learn(make, steps, updates, args.seed)[0]
         last = " | ".join(f"{curves[make.__name__, steps][-50:].mean():.4f}" for steps in lengths)
@@ -135,17 +153,7 @@ def main(args) -> None:
             xlabel="distance from the loss (time steps)",
             ylabel="norm of dL/dh\n(1 at a distance of 1 step)",
         )
-        axes[1].axhline(1 / 6, color="black", linestyle=":", linewidth=1, label="nothing remembered: always 1")
-        # Networks that have learnt nothing have the same error: each line is wide enough to be seen below the next.
-        styles = iter(({"linewidth": 8, "alpha": 0.4}, {"linewidth": 3}, {"linewidth": 1}))
-        for (name, steps), errors in curves.items():
-            if steps == lengths[-1]:
-                axes[1].plot(np.convolve(errors, np.ones(25) / 25, "valid"), label=name, **next(styles))
-        axes[1].set(
-            title=f"The adding problem, {lengths[-1]} steps",
-            xlabel="updates of the parameters",
-            ylabel="mean squared error\n(mean of 25 updates)",
-        )
+        draw_errors(axes[1], curves, lengths[-1])
         common.save(fig, args.plot)
 
 

@@ -2,6 +2,7 @@
 
     python stream.py
     python stream.py --cell gru --hidden 128 --layers 2
+    python stream.py --cell SLSTM                              # a cell of rnnfast.zoo
 
 A signal arrives value by value, as from a sensor or a sound card, and the network answers each before the next comes. Its state
 is updated in place, so that no memory is allocated. At the end the same sequence is computed in one call: the answers are the
@@ -13,14 +14,22 @@ import time
 
 import numpy as np
 
+from rnnfast import zoo
 from rnnfast.layers import LAYERS
 from rnnfast.progress import progress
+
+CELLS = {**LAYERS, **{name: cell for name, cell in zoo.CELLS.items() if not cell.declaration.inputs}}
 
 
 def options() -> common.Parser:
     parser = common.options(__doc__, "stream.png", checkpoint=None)
     count = common.at_least(1)
-    parser.add_argument("--cell", choices=LAYERS, default="lstm", help="kind of the layers (default %(default)s)")
+    parser.add_argument(
+        "--cell",
+        choices=CELLS,
+        default="lstm",
+        help="kind of the layers, those of rnnfast.zoo by their class names (default %(default)s)",
+    )
     parser.add_argument("--hidden", type=count, default=64, help="size of the state of each layer (default %(default)s)")
     parser.add_argument("--layers", type=count, default=2, help="number of layers (default %(default)s)")
     parser.add_argument("--steps", type=count, default=200_000, help="length of the signal (default %(default)s)")
@@ -31,12 +40,11 @@ def main(args) -> None:
     fig, axes = common.figure(args.plot)
     steps = min(args.steps, 20_000) if args.quick else args.steps
     rng = np.random.default_rng(args.seed)
-    net = LAYERS[args.cell](8, args.hidden, args.layers, rng=args.seed).freeze()
+    net = CELLS[args.cell](8, args.hidden, args.layers, rng=args.seed).freeze()
     signal = rng.standard_normal((steps, 8)).astype(np.float32)
     answers, took = np.empty((steps, args.hidden), np.float32), np.empty(steps, np.int64)
-    y, state = net.step(signal[0])  # arrays of the right shapes, and a first call to warm up
-    for part in state if isinstance(state, tuple) else (state,):
-        part[...] = 0
+    y, _ = net.step(signal[0])  # an array of the right shape, and a first call to warm up
+    _, state = net(signal[:0])  # the state before the first step
     clock, step, out = time.perf_counter_ns, net.step, (y, state)
     with progress(steps, "streaming") as bar:
         for t in range(steps):

@@ -21,9 +21,9 @@ try() {
     echo "$way:"
     mkdir "$work/$way"
     (cd "$work/$way" && "$cc" "${flags[@]}" -c "$root"/csrc/*.c "$root"/csrc/*/*.c)
-    for program in kernels team; do
+    for program in kernels ops programs team; do
         "$cc" "${flags[@]}" "tests/csrc/$program.c" "$work/$way"/*.o -lm -o "$work/$way/$program"
-        $runner "$work/$way/$program" ${runner:+no-forks}
+        $runner "$work/$way/$program" ${runner:+$([ "$program" != team ] || echo no-forks)}
     done
     for unit in "$work/$way"/*_f32.o; do # each ISA that was compiled in
         isa=$(basename "$unit" _f32.o)

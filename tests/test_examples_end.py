@@ -55,15 +55,25 @@ WALK = ("--data", "walk", "--plot", "")
 NO_PLOT = ("--plot", "")
 WITHOUT_EXTRAS = {  # enough to begin the training with rnnfast alone
     "char_rnn": (),
+    "continuous": NO_PLOT,
     "forecast": WALK,
     "memory": NO_PLOT,
+    "own_cell": NO_PLOT,
     "sentiment": OWN,
     "seq2seq": (),
     "sine": NO_PLOT,
     "stream": NO_PLOT,
     "tagging": (),
 }
-PLOTS = {"forecast": ("--data", "walk"), "memory": (), "seq2seq": ("--attention",), "sine": (), "stream": ("--steps", 2000)}
+PLOTS = {
+    "continuous": (),
+    "forecast": ("--data", "walk"),
+    "memory": (),
+    "own_cell": (),
+    "seq2seq": ("--attention",),
+    "sine": (),
+    "stream": ("--steps", 2000),
+}
 
 
 def test_all_programs_are_here():
@@ -80,7 +90,7 @@ def test_ctrl_c(end, name, tmp_path):
         status, text = end(name, *arguments, "--checkpoint", "run.npz")
         assert status == 130 and "run.npz was not written yet, so the same command begins anew" in text
     else:
-        assert name in ("memory", "stream", "tagging")
+        assert name in ("continuous", "memory", "own_cell", "stream", "tagging")
 
 
 def test_ctrl_c_after_a_checkpoint(end, program, monkeypatch, tmp_path):
@@ -135,6 +145,7 @@ def test_ctrl_c_after_a_checkpoint(end, program, monkeypatch, tmp_path):
         ("sentiment", OWN, "--csv: expected 10 rows or more, of which a tenth is held out, got 2 in own.csv"),
         ("seq2seq", ("4 f\u00e9vrier",), "texts: expected printable ASCII characters, got '4 f\u00e9vrier': "),
         ("seq2seq", ("",), "texts: expected printable ASCII characters, got '': it is empty"),
+        ("sentiment", ("--recurrent-dropout", "2"), "--recurrent-dropout: expected a number from 0 to 1, got 2"),
         ("stream", ("--steps", "0"), "--steps: expected a number of 1 or more, got 0"),
         ("memory", ("--seed", "one"), "--seed: invalid number value: 'one'"),
         ("tagging", ("?",), "sentences: expected words in each, got '?'"),
@@ -198,7 +209,7 @@ def test_a_picture_says_what_it_shows_and_hides_nothing(program, monkeypatch, tm
     save = common.save
     monkeypatch.setattr(common, "save", lambda fig, file: (drawn.append(fig), save(fig, file)))
     monkeypatch.setattr(nn, "fit", lambda *_, **__: {"loss": [1.0], "val_loss": [1.0]})
-    if name == "memory":
+    if name in ("memory", "own_cell"):
         monkeypatch.setattr(sys.modules[name], "learn", lambda *_: (np.linspace(0.3, 0.1, 150), 1.0))
     main(parser.parse_args(["--quick", *map(str, PLOTS[name])]))
     (fig,) = drawn

@@ -39,7 +39,7 @@ for layers, both, dropout, ragged in itertools.product((1, 2, 3), (False, True),
     lengths = np.arange(B) % T + 1 if ragged else None
     net.record(x, lengths=lengths, rng=0)  # this thread's scratch, first calls of NumPy
     D, row, steps = 1 + both, H * 4, T * B if lengths is None else int(lengths.sum())
-    allowed = 1.1 * values * steps * row * layers * D + sum(w.nbytes for w in net._pack(0, trainable=True))
+    allowed = 1.1 * values * steps * row * layers * D + sum(w.weights.nbytes for w in net._pack(0, trainable=True))
     allowed += T * B * row * layers * D + (1 << 20)  # every layer's y
     if dropout:  # a byte an element, and one dropped input, however many layers
         allowed += T * B * H * D * (layers - 1) + T * B * row * D

@@ -122,6 +122,30 @@ def test_a_chain(torch, make, output, bidirectional):
         assert close(g.params[f"1.{name}"], p.grad)
 
 
+@pytest.mark.parametrize("output", ["sequence", "last"])
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_inputs_of_a_cell_are_the_last_columns(output, batch_first):
+    """Also their gradients."""
+
+    @rnnfast.cell(gates="a", states="h c", inputs="dt gain")
+    def Two(x, U, h, c, dt, gain):
+        c = np.exp(-dt) * c + gain * np.tanh(x.a + U.a @ h)
+        return np.tanh(c), c
+
+    net = Two(3, 4, batch_first=batch_first, dtype=F64, rng=0)
+    x, lengths = np.abs(draw(6, 6, 5)), [6, 0, 3, 1, 6, 2]
+    given = {"inputs": {"dt": x[..., 3], "gain": x[..., 4]}, "lengths": lengths}
+    chain = nn.Sequential(nn.Recurrent(net, output))
+    y, tape = chain.record(x, lengths=lengths)
+    whole, (h, c), own = net.record(x[..., :3], **given)
+    dy = draw(*y.shape)
+    g = tape.backward(dy)
+    theirs = own.backward(dy) if output == "sequence" else own.backward(None, (dy[None], None))
+    assert np.array_equal(y, whole if output == "sequence" else h[0]) and np.array_equal(chain(x, lengths=lengths), y)
+    assert np.array_equal(g.x, np.dstack([theirs.x, theirs.inputs["dt"], theirs.inputs["gain"]])) and g.x[..., 3:].any()
+    assert all(np.array_equal(g.params[f"0.{name}"], a) for name, a in theirs.params.items())
+
+
 def test_number_of_parameters():
     rnn, dense = rnnfast.LSTM(3, 4), nn.Dense(4, 2)
     assert dense.num_params == 10 and nn.Dropout(0.5).num_params == 0 and nn.Embedding(6, 3).num_params == 18

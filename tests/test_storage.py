@@ -245,8 +245,9 @@ def test_other_descriptions():
     refuse(lambda d: {**d, "version": 2}, "description: expected version 1, got 2; load it with the rnnfast that wrote it")
     refuse(lambda d: {**d, "more": 2}, "description: expected the names .*, got unknown more")
     refuse(lambda d: {k: v for k, v in d.items() if k != "cell"}, "description: .*, got missing cell")
-    for cell in ("lstn", "LSTM", None, 3, ["gru"], {}):
+    for cell in ("lstn", "LSTM", None, 3, ["gru"]):
         refuse(lambda d, cell=cell: {**d, "cell": cell}, "cell: expected one of 'simple_rnn', 'lstm', 'gru', got")
+    refuse(lambda d: {**d, "cell": {}}, "cell: expected what `save` writes of a formula, got KeyError")
     refuse(lambda d: {**d, "cell": "lstm"}, "options: expected the names , got unknown reset_after")
     for frozen in (1, None, "yes"):
         refuse(lambda d, frozen=frozen: {**d, "frozen": frozen}, "frozen: expected True or False")

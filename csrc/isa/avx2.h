@@ -25,14 +25,20 @@ typedef __m256 rf_vec;
 RF_INLINE __m256i v_mask(int n) { return _mm256_loadu_si256((const __m256i *)(rf_mask_source + 8 - n)); }
 #define RF_OP(name) _mm256_##name##_ps
 #define v_splat(p) _mm256_broadcast_ss(p)
-#define v_shift_exponent(a) _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(a), 23))
+#define RF_INTEGER(name) _mm256_##name##_epi32
+#define RF_BITS _mm256_castps_si256
+#define RF_REAL _mm256_castsi256_ps
+#define RF_MANTISSA 23
 #else
 typedef double rf_real;
 typedef __m256d rf_vec;
 RF_INLINE __m256i v_mask(int n) { return _mm256_loadu_si256((const __m256i *)(rf_mask_source + 8 - 2 * n)); }
 #define RF_OP(name) _mm256_##name##_pd
 #define v_splat(p) _mm256_broadcast_sd(p)
-#define v_shift_exponent(a) _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(a), 52))
+#define RF_INTEGER(name) _mm256_##name##_epi64
+#define RF_BITS _mm256_castpd_si256
+#define RF_REAL _mm256_castsi256_pd
+#define RF_MANTISSA 52
 #endif
 
 #ifdef RF_F32
@@ -48,10 +54,9 @@ RF_INLINE rf_vec v_rows(const rf_real *const *from, ptrdiff_t k)
 #endif
 RF_INLINE rf_vec v_load_n(const rf_real *p, int n) { return RF_OP(maskload)(p, v_mask(n)); }
 RF_INLINE void v_store_n(rf_real *p, rf_vec v, int n) { RF_OP(maskstore)(p, v_mask(n), v); }
+#define RF_WHERE(x, is, y, a, b) RF_OP(blendv)(b, a, RF_OP(cmp)(x, y, is))
+#define RF_LANES_SUM(v) rf_sum256(v)
 #include "x86.h"
-RF_INLINE rf_vec v_where_neg(rf_vec x, rf_vec a, rf_vec b)
-{
-    return RF_OP(blendv)(b, a, RF_OP(cmp)(x, RF_OP(setzero)(), _CMP_LT_OQ));
-}
+RF_INLINE rf_vec v_floor(rf_vec a) { return RF_OP(floor)(a); }
 RF_INLINE rf_vec v_where_pos(rf_vec x, rf_vec a) { return RF_OP(andnot)(RF_OP(cmp)(x, RF_OP(setzero)(), _CMP_LE_OQ), a); }
 #define v_pin(v) __asm__("" : "+x"(v))

@@ -15,13 +15,19 @@ typedef float rf_real;
 typedef struct { __m256 low, high; } rf_vec;
 #define RF_OP(name) _mm256_##name##_ps
 #define RF_SPLAT _mm256_broadcast_ss
-#define RF_SHIFT(a) _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(a), 23))
+#define RF_INTEGER(name) _mm256_##name##_epi32
+#define RF_BITS _mm256_castps_si256
+#define RF_REAL _mm256_castsi256_ps
+#define RF_MANTISSA 23
 #else
 typedef double rf_real;
 typedef struct { __m256d low, high; } rf_vec;
 #define RF_OP(name) _mm256_##name##_pd
 #define RF_SPLAT _mm256_broadcast_sd
-#define RF_SHIFT(a) _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(a), 52))
+#define RF_INTEGER(name) _mm256_##name##_epi64
+#define RF_BITS _mm256_castpd_si256
+#define RF_REAL _mm256_castsi256_pd
+#define RF_MANTISSA 52
 #endif
 
 /* window into ones-then-zeros: the mask of those of the first n lanes that lie in the low or the high half */
@@ -71,14 +77,29 @@ RF_INLINE rf_vec v_copysign(rf_vec magnitude, rf_vec sign)
 {
     return v_or(v_abs(magnitude), v_and(v_set1((rf_real)-0.0), sign));
 }
-RF_INLINE rf_vec v_shift_exponent(rf_vec a) { return (rf_vec){RF_SHIFT(a.low), RF_SHIFT(a.high)}; }
+RF_INLINE rf_vec v_fnma_once(rf_vec a, rf_vec b, rf_vec c) { return v_fnma(a, b, c); }
+RF_INLINE rf_vec v_sqrt(rf_vec a) { return (rf_vec){RF_OP(sqrt)(a.low), RF_OP(sqrt)(a.high)}; }
+RF_INLINE rf_vec v_floor(rf_vec a) { return (rf_vec){RF_OP(floor)(a.low), RF_OP(floor)(a.high)}; }
 
-/* where x is below 0 (_CMP_LT_OQ), or not above it (_CMP_LE_OQ): all bits set, else none */
-#define RF_SIDE(x, is) ((rf_vec){RF_OP(cmp)((x).low, RF_OP(setzero)(), is), RF_OP(cmp)((x).high, RF_OP(setzero)(), is)})
-RF_INLINE rf_vec v_where_neg(rf_vec x, rf_vec a, rf_vec b)
+#define RF_SHIFT(name, a) RF_REAL(RF_INTEGER(name)(RF_BITS(a), RF_MANTISSA))
+RF_INLINE rf_vec v_shift_exponent(rf_vec a) { return (rf_vec){RF_SHIFT(slli, a.low), RF_SHIFT(slli, a.high)}; }
+RF_INLINE rf_vec v_shift_down(rf_vec a) { return (rf_vec){RF_SHIFT(srli, a.low), RF_SHIFT(srli, a.high)}; }
+#define RF_OF_BITS(name, a, b) RF_REAL(RF_INTEGER(name)(RF_BITS(a), RF_BITS(b)))
+RF_INLINE rf_vec v_bits_add(rf_vec a, rf_vec b)
 {
-    const rf_vec negative = RF_SIDE(x, _CMP_LT_OQ);
-    return v_or(v_and(negative, a), v_andnot(negative, b));
+    return (rf_vec){RF_OF_BITS(add, a.low, b.low), RF_OF_BITS(add, a.high, b.high)};
 }
-RF_INLINE rf_vec v_where_pos(rf_vec x, rf_vec a) { return v_andnot(RF_SIDE(x, _CMP_LE_OQ), a); }
+RF_INLINE rf_vec v_bits_sub(rf_vec a, rf_vec b)
+{
+    return (rf_vec){RF_OF_BITS(sub, a.low, b.low), RF_OF_BITS(sub, a.high, b.high)};
+}
+
+/* all bits set where the comparison holds, else none */
+#define RF_COMPARED(x, is, y) ((rf_vec){RF_OP(cmp)((x).low, (y).low, is), RF_OP(cmp)((x).high, (y).high, is)})
+RF_INLINE rf_vec rf_select(rf_vec mask, rf_vec a, rf_vec b) { return v_or(v_and(mask, a), v_andnot(mask, b)); }
+RF_INLINE rf_vec v_where_lt(rf_vec x, rf_vec y, rf_vec a, rf_vec b) { return rf_select(RF_COMPARED(x, _CMP_LT_OQ, y), a, b); }
+RF_INLINE rf_vec v_where_le(rf_vec x, rf_vec y, rf_vec a, rf_vec b) { return rf_select(RF_COMPARED(x, _CMP_LE_OQ, y), a, b); }
+RF_INLINE rf_vec v_where_eq(rf_vec x, rf_vec y, rf_vec a, rf_vec b) { return rf_select(RF_COMPARED(x, _CMP_EQ_OQ, y), a, b); }
+RF_INLINE rf_vec v_where_neg(rf_vec x, rf_vec a, rf_vec b) { return v_where_lt(x, v_set1(0), a, b); }
+RF_INLINE rf_vec v_where_pos(rf_vec x, rf_vec a) { return v_andnot(RF_COMPARED(x, _CMP_LE_OQ, v_set1(0)), a); }
 #define v_pin(v) __asm__("" : "+x"((v).low), "+x"((v).high))

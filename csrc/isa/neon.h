@@ -17,13 +17,19 @@ typedef float rf_real;
 typedef float32x4_t rf_vec;
 #define RF_OP(name) name##_f32
 #define RF_SIGN vdupq_n_u32(1u << 31)
-#define v_shift_exponent(a) vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(a), 23))
+#define RF_INTEGER(name) name##_u32
+#define RF_BITS vreinterpretq_u32_f32
+#define RF_REAL vreinterpretq_f32_u32
+#define RF_MANTISSA 23
 #else
 typedef double rf_real;
 typedef float64x2_t rf_vec;
 #define RF_OP(name) name##_f64
 #define RF_SIGN vdupq_n_u64((uint64_t)1 << 63)
-#define v_shift_exponent(a) vreinterpretq_f64_u64(vshlq_n_u64(vreinterpretq_u64_f64(a), 52))
+#define RF_INTEGER(name) name##_u64
+#define RF_BITS vreinterpretq_u64_f64
+#define RF_REAL vreinterpretq_f64_u64
+#define RF_MANTISSA 52
 #endif
 
 RF_INLINE rf_vec v_load(const rf_real *p) { return RF_OP(vld1q)(p); }
@@ -57,10 +63,20 @@ RF_INLINE rf_vec v_mul(rf_vec a, rf_vec b) { return RF_OP(vmulq)(a, b); }
 RF_INLINE rf_vec v_div(rf_vec a, rf_vec b) { return RF_OP(vdivq)(a, b); }
 RF_INLINE rf_vec v_fma(rf_vec a, rf_vec b, rf_vec c) { return RF_OP(vfmaq)(c, a, b); } /* the addend comes first here */
 RF_INLINE rf_vec v_fnma(rf_vec a, rf_vec b, rf_vec c) { return RF_OP(vfmsq)(c, a, b); }
+RF_INLINE rf_vec v_fnma_once(rf_vec a, rf_vec b, rf_vec c) { return v_fnma(a, b, c); }
+RF_INLINE rf_vec v_sqrt(rf_vec a) { return RF_OP(vsqrtq)(a); }
+RF_INLINE rf_vec v_floor(rf_vec a) { return RF_OP(vrndmq)(a); }
 RF_INLINE rf_vec v_min(rf_vec a, rf_vec b) { return RF_OP(vminq)(a, b); } /* a NaN comes out; vminnmq would drop it */
 RF_INLINE rf_vec v_max(rf_vec a, rf_vec b) { return RF_OP(vmaxq)(a, b); }
 RF_INLINE rf_vec v_abs(rf_vec a) { return RF_OP(vabsq)(a); }
 RF_INLINE rf_vec v_copysign(rf_vec magnitude, rf_vec sign) { return RF_OP(vbslq)(RF_SIGN, sign, magnitude); }
+RF_INLINE rf_vec v_shift_exponent(rf_vec a) { return RF_REAL(RF_INTEGER(vshlq_n)(RF_BITS(a), RF_MANTISSA)); }
+RF_INLINE rf_vec v_shift_down(rf_vec a) { return RF_REAL(RF_INTEGER(vshrq_n)(RF_BITS(a), RF_MANTISSA)); }
+RF_INLINE rf_vec v_bits_add(rf_vec a, rf_vec b) { return RF_REAL(RF_INTEGER(vaddq)(RF_BITS(a), RF_BITS(b))); }
+RF_INLINE rf_vec v_bits_sub(rf_vec a, rf_vec b) { return RF_REAL(RF_INTEGER(vsubq)(RF_BITS(a), RF_BITS(b))); }
+RF_INLINE rf_vec v_where_lt(rf_vec x, rf_vec y, rf_vec a, rf_vec b) { return RF_OP(vbslq)(RF_OP(vcltq)(x, y), a, b); }
+RF_INLINE rf_vec v_where_le(rf_vec x, rf_vec y, rf_vec a, rf_vec b) { return RF_OP(vbslq)(RF_OP(vcleq)(x, y), a, b); }
+RF_INLINE rf_vec v_where_eq(rf_vec x, rf_vec y, rf_vec a, rf_vec b) { return RF_OP(vbslq)(RF_OP(vceqq)(x, y), a, b); }
 RF_INLINE rf_vec v_where_neg(rf_vec x, rf_vec a, rf_vec b) { return RF_OP(vbslq)(RF_OP(vcltzq)(x), a, b); }
 RF_INLINE rf_vec v_where_pos(rf_vec x, rf_vec a) { return RF_OP(vbslq)(RF_OP(vclezq)(x), v_set1(0), a); }
 #define v_pin(v) __asm__("" : "+w"(v))

@@ -10,6 +10,10 @@
  *   v_min v_max (a,b)  a must be a number; NaN in b comes out
  *   v_abs v_copysign(magnitude, sign)
  *   v_shift_exponent   bits << mantissa bits (see vmath.h: builds 2^n)
+ *   v_fnma_once(a,b,c) c - a*b with one rounding on every ISA
+ *   v_sqrt v_floor
+ *   v_where_lt v_where_le v_where_eq (x,y,a,b)  x < y (<=, ==) ? a : b; false where either is NaN
+ *   v_bits_add v_bits_sub  of the bits, as integers;  v_shift_down  bits >> mantissa bits
  *   v_where_neg(x,a,b) x < 0 ? a : b;  v_where_pos(x,a): x <= 0 ? 0 : a, NaN in x keeps a
  *   v_turn RF_TURN     optional, see pack.h: RF_TURN elements of each of RF_LANES rows, transposed
  *   v_pin(v)           keep v in a register (stops the compiler folding one load into every use)
@@ -20,12 +24,18 @@ typedef uint32_t rf_bits;
 #define RF_MANTISSA 23
 #define rf_abs fabsf
 #define rf_copysign copysignf
+#define rf_fma fmaf
+#define rf_sqrt sqrtf
+#define rf_floor floorf
 #else
 typedef double rf_real;
 typedef uint64_t rf_bits;
 #define RF_MANTISSA 52
 #define rf_abs fabs
 #define rf_copysign copysign
+#define rf_fma fma
+#define rf_sqrt sqrt
+#define rf_floor floor
 #endif
 typedef rf_real rf_vec;
 
@@ -53,14 +63,28 @@ RF_INLINE rf_vec v_min(rf_vec a, rf_vec b) { return a < b ? a : b; }
 RF_INLINE rf_vec v_max(rf_vec a, rf_vec b) { return a > b ? a : b; }
 RF_INLINE rf_vec v_abs(rf_vec a) { return rf_abs(a); }
 RF_INLINE rf_vec v_copysign(rf_vec magnitude, rf_vec sign) { return rf_copysign(magnitude, sign); }
-RF_INLINE rf_vec v_shift_exponent(rf_vec a)
+RF_INLINE rf_vec v_fnma_once(rf_vec a, rf_vec b, rf_vec c) { return rf_fma(-a, b, c); }
+RF_INLINE rf_vec v_sqrt(rf_vec a) { return rf_sqrt(a); }
+RF_INLINE rf_vec v_floor(rf_vec a) { return rf_floor(a); }
+RF_INLINE rf_bits rf_bits_of(rf_vec a)
 {
     rf_bits bits;
     memcpy(&bits, &a, sizeof bits);
-    bits <<= RF_MANTISSA;
-    memcpy(&a, &bits, sizeof bits);
+    return bits;
+}
+RF_INLINE rf_vec rf_of_bits(rf_bits bits)
+{
+    rf_vec a;
+    memcpy(&a, &bits, sizeof a);
     return a;
 }
+RF_INLINE rf_vec v_shift_exponent(rf_vec a) { return rf_of_bits(rf_bits_of(a) << RF_MANTISSA); }
+RF_INLINE rf_vec v_shift_down(rf_vec a) { return rf_of_bits(rf_bits_of(a) >> RF_MANTISSA); }
+RF_INLINE rf_vec v_bits_add(rf_vec a, rf_vec b) { return rf_of_bits(rf_bits_of(a) + rf_bits_of(b)); }
+RF_INLINE rf_vec v_bits_sub(rf_vec a, rf_vec b) { return rf_of_bits(rf_bits_of(a) - rf_bits_of(b)); }
+RF_INLINE rf_vec v_where_lt(rf_vec x, rf_vec y, rf_vec a, rf_vec b) { return x < y ? a : b; }
+RF_INLINE rf_vec v_where_le(rf_vec x, rf_vec y, rf_vec a, rf_vec b) { return x <= y ? a : b; }
+RF_INLINE rf_vec v_where_eq(rf_vec x, rf_vec y, rf_vec a, rf_vec b) { return x == y ? a : b; }
 RF_INLINE rf_vec v_where_neg(rf_vec x, rf_vec a, rf_vec b) { return x < 0 ? a : b; }
 RF_INLINE rf_vec v_where_pos(rf_vec x, rf_vec a) { return x <= 0 ? 0 : a; }
 #define v_pin(v) ((void)0)

@@ -7,6 +7,8 @@ The functions take weights as arguments, the layers own them, and ``layer.freeze
 """
 
 import sys as _sys
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
 from rnnfast import reference
 from rnnfast.functions import gru, lstm, simple_rnn
@@ -21,11 +23,14 @@ __all__ = [
     "LSTM",
     "SimpleRNN",
     "__version__",
+    "cell",
+    "check_cell",
     "get_num_threads",
     "gru",
     "load",
     "lstm",
     "num_threads",
+    "ops",
     "reference",
     "register_threadpoolctl",
     "set_num_threads",
@@ -33,7 +38,32 @@ __all__ = [
     "simple_rnn",
     "trim",
     "use_isa",
+    "zoo",
 ]
+
+if _TYPE_CHECKING:
+    from rnnfast import ops, zoo
+    from rnnfast.declared import cell
+    from rnnfast.prove_cell import check_cell
+
+_FORMULAS = {"cell": "rnnfast.declared", "check_cell": "rnnfast.prove_cell", "ops": "rnnfast.ops", "zoo": "rnnfast.zoo"}
+
+
+def __getattr__(name: str) -> _Any:
+    """What belongs to formulas is imported when it is first used."""
+    if name not in _FORMULAS:
+        raise AttributeError(f"module 'rnnfast' has no attribute {name!r}")
+    from importlib import import_module
+
+    module = import_module(_FORMULAS[name])
+    found = module if module.__name__ == f"rnnfast.{name}" else getattr(module, name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 if "threadpoolctl" in _sys.modules:
     register_threadpoolctl()

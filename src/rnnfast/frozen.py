@@ -10,6 +10,7 @@ import numpy as np
 
 from rnnfast._engine import checks, settings
 from rnnfast._engine.elsewhere import FROZEN, elsewhere
+from rnnfast._engine.form import Inputs
 from rnnfast._engine.forward import forward
 from rnnfast._engine.settings import COMPILED, PRESENT
 from rnnfast._engine.stack import Stack, version_of
@@ -19,6 +20,7 @@ from rnnfast._kernels._core import empty
 from rnnfast._kernels._weights import Weights
 from rnnfast._types import Array, S
 from rnnfast.cells import CELLS
+from rnnfast.cells.base import AnyCell, Packed
 
 
 def locked(value: Array) -> Array:
@@ -29,6 +31,15 @@ def locked(value: Array) -> Array:
     return copy
 
 
+def _cell_of(value: Any) -> AnyCell:
+    """From its name, from what a pickle has of a formula, or itself."""
+    if isinstance(value, dict):
+        from rnnfast.declared import class_of  # formulas are imported by those who use them
+
+        return class_of(value).cell
+    return CELLS[value] if isinstance(value, str) else value
+
+
 @elsewhere(FROZEN)
 class Frozen(Stack[S]):
     """The weights of a layer at the moment of ``net.freeze()``, packed for one instruction set (ISA). It has the constructor
@@ -36,13 +47,15 @@ class Frozen(Stack[S]):
 
     isa: str
     _frozen = True
-    _weights: tuple[Weights, ...]
+    _packed: dict[frozenset[str], list[Packed]]  # by the inputs that are one number a row
+    _weights: tuple[Weights, ...]  # of the fast path
     _one_way: bool  # forward only, so that it can step
-    _fast: bool  # and time first, so that whole sequences may take the fast path
+    _fast_step: bool  # and nothing but x and states that begin with zeros, so that steps may take the fast path
+    _fast: bool  # and time first, so that whole sequences may too
 
     def __init__(self, layer: Stack[S]) -> None:
         state = layer.__getstate__()
-        self.__setstate__({**state, "more": {}, "cell": layer.cell.name, "isa": COMPILED[settings.here.isa]})
+        self.__setstate__({**state, "more": {}, "cell": layer.cell, "isa": COMPILED[settings.here.isa]})
 
     @property
     def params(self) -> Mapping[str, Array]:
@@ -50,26 +63,36 @@ class Frozen(Stack[S]):
         return MappingProxyType(self._params)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "more": {}, "cell": self.cell.name, "isa": self.isa}
+        return {**super().__getstate__(), "more": {}, "cell": self._cell_described(), "isa": self.isa}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         version_of(state)
         isa = state["isa"] if state["isa"] in PRESENT else PRESENT[-1]  # pickled on another machine
-        self.__dict__.update(cell=CELLS[state["cell"]], isa=isa)
+        self.__dict__.update(cell=_cell_of(state["cell"]), isa=isa)
         super().__setstate__(state)
         for name, value in self._params.items():
             self._params[name] = locked(value)
-        one_way = self._form.directions == 1
-        self.__dict__.update(
-            _weights=tuple(self._pack(COMPILED.index(isa), trainable=False)),
-            _one_way=one_way,
-            _fast=one_way and not self.batch_first,
-        )
+        variant, one_way = self._form.variant, self._form.directions == 1
+        self.__dict__.update(_packed={}, _one_way=one_way)
+        plain = one_way and not variant.inputs and not any(variant.initial)
+        weights = [] if variant.inputs else [packed.weights for packed in self._packed_for(frozenset())]
+        self.__dict__.update(_weights=tuple(weights), _fast_step=plain, _fast=plain and not self.batch_first)
+
+    def _packed_for(self, row_inputs: frozenset[str]) -> list[Packed]:
+        """For calls whose inputs of these names are one number a row; packed when they are first needed."""
+        if row_inputs not in self._packed:
+            self._packed[row_inputs] = self._pack(COMPILED.index(self.isa), row_inputs, trainable=False)
+        return self._packed[row_inputs]
+
+    def _cell_described(self) -> Any:
+        variant = self._form.variant
+        return self.cell.name if variant.kernel is not None else variant.described()
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"{name}: a frozen layer cannot change; change the layer and freeze it again")
 
-    __delattr__ = __setattr__  # type: ignore[assignment]
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{name}: a frozen layer cannot change; change the layer and freeze it again")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Frozen[S]:
         return self  # immutable
@@ -81,13 +104,19 @@ class Frozen(Stack[S]):
         return f"{super().__repr__()}.freeze()"
 
     def __call__(
-        self, x: Any, state: Any = None, *, lengths: Any = None, out: tuple[Array, S] | None = None
+        self,
+        x: Any,
+        state: Any = None,
+        *,
+        lengths: Any = None,
+        inputs: Any = None,
+        out: tuple[Array, S] | None = None,
     ) -> tuple[Array, S]:
         """Inference over a whole sequence; see the layer's own call.
 
         Parameters
         ----------
-        x, state, lengths
+        x, state, lengths, inputs
             As in the layer's call.
         out : (y, state), optional
             Arrays to write into and to return, C-contiguous, of the shapes and dtype of the results; state is (h, c) for
@@ -105,31 +134,32 @@ class Frozen(Stack[S]):
         TypeError, ValueError, MemoryError
         """
         form = self._form
-        if lengths is None and self._fast:
+        if lengths is None and self._fast and not inputs:
             done = _fast_path.try_frozen(self._weights, False, x, state, out, settings.num_threads)
             if done is not None:
                 return done
-        inputs = form.check(x, state, lengths)
+        given = form.check(x, state, lengths, inputs)
+        packed = self._packed_for(given.row_inputs)
         if out is None:
-            y, final = forward(form, self._weights, inputs)
-            return form.outer(y, inputs.unbatched), form.outer_state(final, inputs.unbatched)
-        T, B, _ = inputs.x.shape
+            y, final = forward(form, packed, given)
+            return form.outer(y, given.unbatched), form.outer_state(final, given.unbatched)
+        T, B, _ = given.x.shape
         width = form.hidden_size * form.directions
         shape: tuple[int, ...]
-        if inputs.unbatched:
+        if given.unbatched:
             shape, meaning = (T, width), "time, num_directions*hidden"
         elif form.batch_first:
             shape, meaning = (B, T, width), "batch, time, num_directions*hidden"
         else:
             shape, meaning = (T, B, width), "time, batch, num_directions*hidden"
-        y_out, states_out = self._out(out, shape, meaning, B, inputs.unbatched)
-        self._apart(y_out, states_out, x, state)
+        y_out, states_out = self._out(out, shape, meaning, B, given.unbatched)
+        self._apart(y_out, states_out, x, state, given)
         full = (form.places, B, form.hidden_size)
         final = tuple([a.reshape(full) for a in states_out])
-        forward(form, self._weights, inputs, y=form.inner(y_out, inputs.unbatched), final=final)
+        forward(form, packed, given, y=form.inner(y_out, given.unbatched), final=final)
         return y_out, outward(states_out)
 
-    def step(self, x_t: Any, state: Any = None, *, out: tuple[Array, S] | None = None) -> tuple[Array, S]:
+    def step(self, x_t: Any, state: Any = None, *, inputs: Any = None, out: tuple[Array, S] | None = None) -> tuple[Array, S]:
         """One time step of all layers, for streams.
 
         Parameters
@@ -137,6 +167,8 @@ class Frozen(Stack[S]):
         x_t : (B, I) or (I,) array_like, dtype of the layer
         state : array_like or pair of them, optional
             h, or (h, c) for LSTM, each (num_layers, B, H), or (num_layers, H) if x_t is (I,); None means zeros.
+        inputs : mapping of str to array_like, optional
+            Of a cell that declares inputs: name -> (B,) or (B, H), or () or (H,) if x_t is (I,).
         out : (y_t, state), optional
             Arrays to write into and to return, C-contiguous. If x_t and state are C-contiguous too, nothing is allocated. The
             state in `out` may be the very array that is given as `state`, so that a stream keeps one state array; otherwise the
@@ -155,9 +187,10 @@ class Frozen(Stack[S]):
         """
         if not self._one_way:
             raise ValueError("step: expected one direction, got a bidirectional layer, which needs the whole sequence")
-        done = _fast_path.try_frozen(self._weights, True, x_t, state, out, settings.num_threads)
-        if done is not None:
-            return done
+        if self._fast_step and not inputs:
+            done = _fast_path.try_frozen(self._weights, True, x_t, state, out, settings.num_threads)
+            if done is not None:
+                return done
         form = self._form
         x, I, H = checks.float_array("x_t", x_t, form.dtype, "the layer"), form.input_size, form.hidden_size
         if x.ndim not in (1, 2) or x.shape[-1] != I:
@@ -170,34 +203,45 @@ class Frozen(Stack[S]):
         if out is None:
             y = np.empty((H,) if unbatched else (B, H), form.dtype)
             shape, _ = form.state_shape(B, unbatched)
-            states = tuple(np.empty(shape, form.dtype) for _ in self.cell.states)
+            states = tuple(np.empty(shape, form.dtype) for _ in form.variant.states)
         else:
             y, states = self._out(out, (H,) if unbatched else (B, H), "hidden" if unbatched else "batch, hidden", B, unbatched)
             self._apart(y, states, x_t, state)
         final = tuple(a.reshape(form.num_layers, B, H) for a in states)
-        _fast_path.step(self._weights, x, initial, y.reshape(B, H), final, settings.num_threads)
+        if self._fast_step:
+            _fast_path.step(self._weights, x, initial, y.reshape(B, H), final, settings.num_threads)
+            return y, outward(states)
+        steps = () if unbatched else (B,)
+        found = checks.inputs(inputs, form.variant.inputs, steps, "" if unbatched else "batch", H, form.dtype)
+        whole = {name: a.reshape(1, B, *([H] if a.ndim > len(steps) else [])) for name, a in found.items()}
+        rows = frozenset([name for name, a in whole.items() if a.ndim == 2])
+        given = Inputs(x[None], initial, None, unbatched, whole, rows)
+        if out is not None:
+            self._apart(y, states, x_t, state, given)
+        forward(form, self._packed_for(given.row_inputs), given, y=y.reshape(1, B, H), final=final)
         return y, outward(states)
 
     def _out(
         self, out: Any, y_shape: tuple[int, ...], y_meaning: str, B: int, unbatched: bool
     ) -> tuple[Array, tuple[Array, ...]]:
         """out's arrays, checked one by one."""
-        letters = self.cell.states
-        form = "(y, state)" if len(letters) == 1 else "(y, (h, c))"
+        letters = self._form.variant.states
+        several = f"({', '.join(letters)})"
+        form = "(y, state)" if len(letters) == 1 else f"(y, {several})"
         if not isinstance(out, (tuple, list)) or len(out) != 2:
             raise checks.wrong_type("out", f"a pair {form}", out)
         y, state = out
         if len(letters) == 1:
             state = (state,)
         elif not isinstance(state, (tuple, list)) or len(state) != len(letters):
-            raise checks.wrong_type("out[1]", "a pair (h, c)", state)
+            raise checks.wrong_type("out[1]", f"a {'pair' if len(letters) == 2 else 'tuple'} {several}", state)
         shape, meaning = self._form.state_shape(B, unbatched)
         names = ["out[1]"] if len(letters) == 1 else [f"out[1][{i}] ({letter})" for i, letter in enumerate(letters)]
         states = tuple(checks.output(name, a, shape, meaning, self.dtype) for name, a in zip(names, state, strict=True))
         return checks.output("out[0] (y)", y, y_shape, y_meaning, self.dtype), states
 
-    def _apart(self, y: Array, states: tuple[Array, ...], x: Any, state: Any) -> None:
-        """out overlaps nothing of x and state as the user gave them, but for a state that is the one that comes in."""
-        letters = self.cell.states
+    def _apart(self, y: Array, states: tuple[Array, ...], x: Any, state: Any, inputs: Inputs | None = None) -> None:
+        """out overlaps nothing of x, state and inputs as the user gave them, but for a state that is the one that comes in."""
+        letters = self._form.variant.states
         given = (None,) * len(letters) if state is None else (state,) if len(letters) == 1 else tuple(state)
-        checks.apart(y, states, x, given, letters)
+        checks.apart(y, states, x, given, letters, {} if inputs is None else inputs.given)

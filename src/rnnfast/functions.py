@@ -16,6 +16,7 @@ from rnnfast._kernels import _fast_path, _weights
 from rnnfast._kernels._order import order_of
 from rnnfast._types import Array
 from rnnfast.cells import GRU, LSTM, SIMPLE_RNN, Cell
+from rnnfast.cells.base import Packed
 
 Lengths: TypeAlias = Any  # (B,) integers, array_like
 
@@ -34,10 +35,12 @@ def _run(
 ) -> Any:
     """Checks everything, then runs. Returns (y, state) or (y, state, tape)."""
     variant, isa, threads = checks.variant(cell, options), settings.here.isa, settings.num_threads
+    kernel = variant.kernel
+    assert kernel is not None
     blocks = None if gate_order is None else checks.gate_order(gate_order, cell.gates)
     if lengths is None and reverse is record is batch_first is False:
         state = initial if len(initial) > 1 else initial[0]
-        done = _fast_path.try_live(variant.kernel, isa, weights, 4, blocks, 0, x, state, threads)
+        done = _fast_path.try_live(kernel, isa, weights, 4, blocks, 0, x, state, threads)
         if done is not None:
             return done
     reverse, record, batch_first = (
@@ -58,11 +61,11 @@ def _run(
     args = Inputs(x, form.inner_state(B, tuple(start.values())), order, unbatched)
 
     if not record and _fast_path.used_once(T, B):
-        live = _weights.point_at(variant.kernel, isa, w_ih, w_hh, b_ih, b_hh, blocks)
+        live = _weights.point_at(kernel, isa, w_ih, w_hh, b_ih, b_hh, blocks)
     else:
-        live = _weights.pack(variant.kernel, isa, record, threads, w_ih, w_hh, b_ih, b_hh, blocks)
+        live = _weights.pack(kernel, isa, record, threads, w_ih, w_hh, b_ih, b_hh, blocks)
     recorded: list[Recorded] | None = [] if record else None
-    y, final = forward(form, [live], args, recorded=recorded, reverse=reverse)
+    y, final = forward(form, [Packed(live, {})], args, recorded=recorded, reverse=reverse)
     y, state = form.outer(y, unbatched), form.outer_state(final, unbatched)
     if recorded is None:
         return y, state

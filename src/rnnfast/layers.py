@@ -65,6 +65,10 @@ class Layer(Stack[S]):
         bound = 1 / np.sqrt(self.hidden_size)
         params = {name: draw.uniform(-bound, bound, shape).astype(self.dtype) for name, shape in self._shapes.items()}
         self.__dict__.update(rng=rng, _params=params)
+        self._initialize(draw)
+
+    def _initialize(self, draw: np.random.Generator) -> None:
+        """Changes the initial parameters where a cell wants others."""
 
     def load_params(self, mapping: Mapping[str, Any], *, gate_order: str | None = None) -> None:
         """Copy values into the parameters.
@@ -82,17 +86,22 @@ class Layer(Stack[S]):
         TypeError, ValueError
             For a missing or unknown name, or a wrong shape, dtype or gate order. No parameter is changed then.
         """
-        blocks = checks.gate_order(gate_order, self.cell.gates)
+        variant = self._form.variant
+        order = checks.gate_order(gate_order, variant.gates)
         values = checks.named_parameters(mapping, self._shapes, self.dtype)
         for name, value in self._params.items():
             if not value.flags.writeable:
                 raise ValueError(f"{name}: expected a writeable parameter to load into, got a read-only one")
         values = {name: value.copy() for name, value in values.items()}  # one may be a view of another's parameter
-        for name, value in values.items():
-            gates = value.reshape(len(self.cell.gates), -1)
-            self._params[name][...] = (gates if blocks is None else gates[list(blocks)]).reshape(value.shape)
+        for names in self._names:
+            for kind, name in zip(self._form.kinds(), names, strict=True):
+                value, gates = values[name], variant.blocks(kind)
+                if order is not None and gates:
+                    came = sorted(gates, key=dict(zip(variant.gates, order, strict=True)).__getitem__)
+                    value = value.reshape(len(gates), -1)[[came.index(gate) for gate in gates]].reshape(value.shape)
+                self._params[name][...] = value
 
-    def __call__(self, x: Any, state: Any = None, *, lengths: Any = None) -> tuple[Array, S]:
+    def __call__(self, x: Any, state: Any = None, *, lengths: Any = None, inputs: Any = None) -> tuple[Array, S]:
         """Inference over a whole sequence.
 
         Parameters
@@ -103,6 +112,9 @@ class Layer(Stack[S]):
             axis has layer 0 forward, layer 0 reverse, layer 1 forward, and so on. None means zeros, also inside the pair.
         lengths : (B,) array_like of int, optional
             The number of steps of each sample, 0 to T, in any order; see `rnnfast.simple_rnn`.
+        inputs : mapping of str to array_like, optional
+            Of a cell that declares inputs (see `rnnfast.cell`): name -> (T, B) or (T, B, H), with batch_first (B, T) or
+            (B, T, H), and without B if x has none. All layers and directions read the same.
 
         Returns
         -------
@@ -121,27 +133,40 @@ class Layer(Stack[S]):
         them once.
         """
         form, isa = self._form, settings.here.isa
-        if lengths is None and form.directions == 1 and not form.batch_first:
+        if form.variant.kernel is not None and lengths is None and form.directions == 1 and not form.batch_first and not inputs:
             live, each = tuple(self._params.values()), 4 if form.bias else 2
             kernel, layers = form.variant.kernel, form.num_layers
             done = _fast_path.try_live(kernel, isa, live, each, None, layers, x, state, settings.num_threads)
             if done is not None:
                 return done
-        inputs = form.check(x, state, lengths)
-        y, final = forward(form, self._pack(isa, trainable=False), inputs)
-        return form.outer(y, inputs.unbatched), form.outer_state(final, inputs.unbatched)
+        given = form.check(x, state, lengths, inputs)
+        y, final = forward(form, self._pack(isa, given.row_inputs, trainable=False), given)
+        return form.outer(y, given.unbatched), form.outer_state(final, given.unbatched)
 
     def record(
-        self, x: Any, state: Any = None, *, lengths: Any = None, rng: Any = None, checkpoint_every: int | None = None
+        self,
+        x: Any,
+        state: Any = None,
+        *,
+        lengths: Any = None,
+        inputs: Any = None,
+        rng: Any = None,
+        draws: Any = None,
+        checkpoint_every: int | None = None,
     ) -> tuple[Array, S, StackTape[S]]:
         """Forward pass of a training step: like a call, but with dropout, and with the tape for the backward pass.
 
         Parameters
         ----------
-        x, state, lengths
-            As in a call. x is kept by reference, so it must not change before backward.
+        x, state, lengths, inputs
+            As in a call. x and inputs are kept by reference, so they must not change before backward.
         rng : int, numpy.random.Generator or None
-            Draws the dropout masks; None draws unpredictably.
+            Draws the dropout masks, and what the formula of a cell draws; None draws unpredictably. Layer by layer: first the
+            dropout of its input, then the cell's draws in declared order.
+        draws : mapping of str to array_like, optional
+            Values of some of the cell's draws, which are then not drawn: name -> (num_layers*D, B, H), or
+            (num_layers*D, T, B, H) of those that are drawn at every step; the first axis is left out where it would be 1, and B
+            if x has none. Time comes before the batch with batch_first too.
         checkpoint_every : int, optional
             Saves memory: do not keep the gates of all steps, but only y and, for LSTM, the c of every so many steps. Backward
             then computes the gates again, which costs one more forward pass. The gradients are the same to the last bit.
@@ -158,16 +183,18 @@ class Layer(Stack[S]):
         TypeError, ValueError, MemoryError
         """
         form = self._form
-        inputs = form.check(x, state, lengths)
+        given = form.check(x, state, lengths, inputs)
+        T, B, _ = given.x.shape
+        drawn = form.check_draws(draws, T, B, given.unbatched)
         drops = form.dropout > 0 and form.num_layers > 1  # a generator of its own is a quarter of a short call
-        draw = checks.generator("rng", rng) if drops or rng is not None else None
+        draw = checks.generator("rng", rng) if drops or form.variant.draws or rng is not None else None
         if checkpoint_every is not None:
             checkpoint_every = checks.positive("checkpoint_every", checkpoint_every)
-        weights = self._pack(settings.here.isa, trainable=True)
+        packed = self._pack(settings.here.isa, given.row_inputs, trainable=True)
         recorded: list[Recorded] = []
-        y, final = forward(form, weights, inputs, recorded=recorded, rng=draw, checkpoint_every=checkpoint_every)
-        y = checks.locked(form.outer(y, inputs.unbatched))
-        return y, form.outer_state(final, inputs.unbatched), StackTape(form, recorded, inputs, y, self._names)
+        y, final = forward(form, packed, given, recorded=recorded, rng=draw, checkpoint_every=checkpoint_every, draws=drawn)
+        y = checks.locked(form.outer(y, given.unbatched))
+        return y, form.outer_state(final, given.unbatched), StackTape(form, recorded, given, y, self._names)
 
     def freeze(self) -> Frozen[S]:
         """An immutable copy whose weights are packed once: the fastest form for inference, and the only one with `step`.

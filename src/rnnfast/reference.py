@@ -1,4 +1,5 @@
-"""The oracle: SimpleRNN, LSTM and GRU in plain NumPy, forward and back-propagation through time.
+"""The oracle: SimpleRNN, LSTM and GRU in plain NumPy, forward and back-propagation through time; and `run`, the forward pass of
+layers whose cell is a formula.
 
 Same signatures, returns and tape as `rnnfast.simple_rnn`, `rnnfast.lstm`, `rnnfast.gru`, for any float dtype. It is written
 to be read and shares no line with the kernels. Letters: T steps, B batch, I input size, H hidden size; gates i f g o and
@@ -10,7 +11,16 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["gru", "lstm", "simple_rnn"]
+__all__ = ["gru", "lstm", "run", "simple_rnn"]  # noqa: F822 (run: below)
+
+
+def __getattr__(name):
+    """`run` is imported when it is first used: most programs have no formulas."""
+    if name != "run":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from rnnfast.formula.reference import run
+
+    return run
 
 
 def sigmoid(a):
@@ -218,7 +228,7 @@ class Gates:
         return None if array is None else np.concatenate([np.split(np.asarray(array), self.count)[i] for i in order])
 
 
-def run(cell, x, weights, initial, lengths, reverse, record, batch_first, gates):
+def call(cell, x, weights, initial, lengths, reverse, record, batch_first, gates):
     x = np.asarray(x)
     weights = [gates.arrange(w, gates.from_user) for w in weights]
     unbatched = x.ndim == 2
@@ -254,7 +264,7 @@ def simple_rnn(
 ) -> Any:
     """See `rnnfast.simple_rnn`."""
     weights = (w_ih, w_hh, b_ih, b_hh)
-    return run(SimpleRNNCell(nonlinearity), x, weights, (h0,), lengths, reverse, record, batch_first, Gates(None, "a"))
+    return call(SimpleRNNCell(nonlinearity), x, weights, (h0,), lengths, reverse, record, batch_first, Gates(None, "a"))
 
 
 def lstm(
@@ -274,7 +284,7 @@ def lstm(
 ) -> Any:
     """See `rnnfast.lstm`."""
     weights = (w_ih, w_hh, b_ih, b_hh)
-    return run(LSTMCell(), x, weights, (h0, c0), lengths, reverse, record, batch_first, Gates(gate_order, "ifgo"))
+    return call(LSTMCell(), x, weights, (h0, c0), lengths, reverse, record, batch_first, Gates(gate_order, "ifgo"))
 
 
 def gru(
@@ -294,4 +304,4 @@ def gru(
 ) -> Any:
     """See `rnnfast.gru`."""
     weights = (w_ih, w_hh, b_ih, b_hh)
-    return run(GRUCell(reset_after), x, weights, (h0,), lengths, reverse, record, batch_first, Gates(gate_order, "rzn"))
+    return call(GRUCell(reset_after), x, weights, (h0,), lengths, reverse, record, batch_first, Gates(gate_order, "rzn"))

@@ -184,56 +184,70 @@ static void unpacked(ptrdiff_t rows, ptrdiff_t depth, ptrdiff_t units, int gates
 /* all panels at once for one row, else in two parts, as two threads would have them */
 static void run(rf_step_kernel kernel, rf_step *s, int gates)
 {
-    const ptrdiff_t panels = rf_panels(k, s->p.cols, gates), half = s->p.rows == 1 ? 0 : panels / 2;
-    s->p.descending = s->p.rows % 2;
+    rf_product *p = s->p;
+    const ptrdiff_t panels = rf_panels(k, p->cols, gates), half = p->rows == 1 ? 0 : panels / 2;
+    p->descending = p->rows % 2;
     for (int i = 0; i < 2; ++i) {
-        s->p.panel0 = i ? half : 0;
-        s->p.panel1 = i ? panels : half;
+        p->panel0 = i ? half : 0;
+        p->panel1 = i ? panels : half;
         kernel.run(s);
     }
+}
+
+/* the rows of `blocks` blocks of H rows of W_hh, in the order of block[] */
+static const void **rows_of_blocks(void *w, ptrdiff_t H, const int *block, int blocks)
+{
+    const void **list = malloc((size_t)(blocks * H) * sizeof *list);
+    for (ptrdiff_t i = 0; i < blocks * H; ++i) list[i] = part(w, (block[i / H] * H + i % H) * H);
+    return list;
 }
 
 /* one step of a cell forward, then backward from what it left, with gradients of the step after it */
 static void step(int cell, ptrdiff_t rows, ptrdiff_t H)
 {
     const rf_cell *c = &rf_cells[cell];
-    const ptrdiff_t S = c->slots, n = rows * H;
-    void *w = random_array(c->gates * H * H, 1 / sqrt((double)H)), *slots = random_array(n * S, 2);
-    void *next = random_array(n * S, 1), *h_prev = random_array(n, 1), *h = array(n), *cell_state = array(n);
-    rf_step s = {.save = 1, .slots = slots, .ld_slots = S * H, .bias = random_array(H, 1), .h_prev = h_prev, .ld_h_prev = H,
-                 .h = h, .ld_h = H, .c_prev = random_array(n, 1), .c = cell_state, .dy = random_array(n, 1), .ld_dy = H,
-                 .carry = random_array(n, 1), .carry_in = 1, .dc = random_array(n, 1)};
+    const ptrdiff_t S = c->slots, n = rows * H, middle = H / (4 * k->lanes) * 2 * k->lanes;
+    void *w = random_array(c->h_gates * H * H, 1 / sqrt((double)H)), *slots = random_array(n * S, 2);
+    void *next = random_array(n * S, 1);
+    rf_step s = {.save = 1, .slots = {slots, S * H}, .vectors = random_array((c->split_biases + 1) * H, 1),
+                 .dy = {random_array(n, 1), H}};
+    for (int i = 0; i < c->states; ++i) {
+        s.before[i] = (rf_rows){random_array(n, 1), H};
+        s.after[i] = (rf_rows){array(n), H};
+        if (c->state[i].carried) s.d_before[i] = s.d_after[i] = (rf_rows){random_array(n, 1), H};
+    }
     if (rows > 1) set(slots, n * S - 1, NAN); /* in the partial panel; must stay there, and must not be lost */
     snprintf(at, sizeof at, "%s, %td rows, %td units", c->name, rows, H);
 
-    const void **units = rows_of(w, c->gates * H, H);
-    for (int p = 0; p < c->phases; ++p) {
-        const rf_forward_phase f = c->forward[p];
-        const int vectors = f.gates == 1 ? 2 : f.gates;
-        const ptrdiff_t middle = H / (4 * k->lanes) * 2 * k->lanes; /* packed by another thread, later */
+    for (int i = 0; i < c->forward_phases; ++i) {
+        const rf_forward_product f = c->forward_product[c->forward[i].first];
+        const int vectors = f.gates == 1 ? 2 : f.gates, state = RF_SRC_STATE - f.source;
+        const void **units = rows_of_blocks(w, H, f.gate, f.gates);
         void *panels = array(rf_panels(k, H, f.gates) * H * vectors * k->lanes);
-        k->pack_gates(panels, units + f.gate * H, 1, middle, H, H, H, f.gates);
-        k->pack_gates(panels, units + f.gate * H, 1, 0, middle, H, H, f.gates);
-        s.p = (rf_product){.rows = rows, .cols = H, .k = H, .k_panel = H, .w = panels,
-                           .a = f.source == RF_SRC_H ? h_prev : part(slots, f.source * H),
-                           .lda = f.source == RF_SRC_H ? H : S * H};
-        run(k->forward[cell][p], &s, f.gates);
+        k->pack_gates(panels, units, 1, middle, H, H, H, f.gates); /* packed by another thread, before the others */
+        k->pack_gates(panels, units, 1, 0, middle, H, H, f.gates);
+        free(units);
+        s.p[0] = (rf_product){.rows = rows, .cols = H, .k = H, .k_panel = H, .w = panels,
+                              .a = state >= 0 ? s.before[state].at : part(slots, f.source * H), .lda = state >= 0 ? H : S * H};
+        run(k->forward[cell][i], &s, f.gates);
     }
-    free(units);
-    compare("h", h, n);
+    for (int i = 0; i < c->states; ++i) compare("state", s.after[i].at, n);
     compare("slots", slots, n * S);
-    if (c->has_c) compare("c", cell_state, n);
 
-    for (int p = 0; p < c->phases; ++p) {
-        const rf_backward_phase b = c->backward[p];
-        s.p = (rf_product){.rows = rows, .cols = H, .k = b.gates * H, .k_panel = b.gates * H,
-                           .w = packed(part(w, b.gate * H * H), b.gates * H, H, k->width),
-                           .a = part(b.same_step ? slots : next, b.slot * H), .lda = S * H};
-        run(k->backward[cell][p], &s, 1);
+    for (int i = 0; i < c->backward_phases; ++i) {
+        const rf_backward_product b = c->backward_product[c->backward[i].first];
+        const ptrdiff_t depth = b.gates * H;
+        const void **units = rows_of_blocks(w, H, c->hh_of_slot + b.slot, b.gates);
+        void *panels = array(rf_panels(k, H, 1) * depth * k->width);
+        k->pack_rows(panels, units, 1, 0, depth, depth, H, k->width);
+        free(units);
+        s.p[0] = (rf_product){.rows = rows, .cols = H, .k = depth, .k_panel = depth, .w = panels,
+                              .a = part(b.state < 0 ? slots : next, b.slot * H), .lda = S * H};
+        run(k->backward[cell][i], &s, 1);
     }
     compare("gradients", slots, n * S);
-    if (c->has_carry) compare("carry", s.carry, n);
-    if (c->has_c) compare("dc", s.dc, n);
+    for (int i = 0; i < c->states; ++i)
+        if (c->state[i].carried) compare("gradient of a state", s.d_before[i].at, n);
     free_arrays();
 }
 

@@ -93,6 +93,22 @@ PLAIN c_copysign(rf_real a, rf_real b, rf_real c) { (void)c; return C(copysign)(
 PLAIN c_where_neg(rf_real a, rf_real b, rf_real c) { return a < 0 ? b : c; }
 PLAIN c_where_pos(rf_real a, rf_real b, rf_real c) { (void)c; return a <= 0 ? 0 : b; }
 
+PLAIN c_fnma_once(rf_real a, rf_real b, rf_real c) { return C(fma)(-a, b, c); }
+PLAIN c_sqrt(rf_real a, rf_real b, rf_real c) { (void)b; (void)c; return C(sqrt)(a); }
+PLAIN c_floor(rf_real a, rf_real b, rf_real c) { (void)b; (void)c; return C(floor)(a); }
+PLAIN c_where_lt(rf_real a, rf_real b, rf_real c) { return a < b ? c : a; }
+PLAIN c_where_le(rf_real a, rf_real b, rf_real c) { return a <= b ? c : a; }
+PLAIN c_where_eq(rf_real a, rf_real b, rf_real c) { return a == b ? c : a; }
+static rf_real of_bits(bits b)
+{
+    rf_real x;
+    memcpy(&x, &b, sizeof x);
+    return x;
+}
+PLAIN c_bits_add(rf_real a, rf_real b, rf_real c) { (void)c; return of_bits(bits_of(a) + bits_of(b)); }
+PLAIN c_bits_sub(rf_real a, rf_real b, rf_real c) { (void)c; return of_bits(bits_of(a) - bits_of(b)); }
+PLAIN c_shift_down(rf_real a, rf_real b, rf_real c) { (void)b; (void)c; return of_bits(bits_of(a) >> MANTISSA_BITS); }
+
 #define VECTOR(name, call)                                                                           \
     static void vector_##name(const rf_real *pa, const rf_real *pb, const rf_real *pc, rf_real *out) \
     {                                                                                                \
@@ -112,6 +128,15 @@ VECTOR(abs, v_abs(a))
 VECTOR(copysign, v_copysign(a, b))
 VECTOR(where_neg, v_where_neg(a, b, c))
 VECTOR(where_pos, v_where_pos(a, b))
+VECTOR(fnma_once, v_fnma_once(a, b, c))
+VECTOR(sqrt, v_sqrt(a))
+VECTOR(floor, v_floor(a))
+VECTOR(where_lt, v_where_lt(a, b, c, a))
+VECTOR(where_le, v_where_le(a, b, c, a))
+VECTOR(where_eq, v_where_eq(a, b, c, a))
+VECTOR(bits_add, v_bits_add(a, b))
+VECTOR(bits_sub, v_bits_sub(a, b))
+VECTOR(shift_down, v_shift_down(a))
 
 static const struct {
     const char *name;
@@ -125,6 +150,9 @@ static const struct {
     ROW(fma, 3, 1, SAME) ROW(fnma, 3, 1, SAME)
     ROW(min, 2, 0, SAME_VALUE) ROW(max, 2, 0, SAME_VALUE)
     ROW(abs, 1, 0, SAME) ROW(copysign, 2, 0, SAME) ROW(where_neg, 3, 0, SAME) ROW(where_pos, 2, 0, SAME)
+    ROW(fnma_once, 3, 0, SAME) ROW(sqrt, 1, 0, SAME) ROW(floor, 1, 0, SAME)
+    ROW(where_lt, 3, 0, SAME) ROW(where_le, 3, 0, SAME) ROW(where_eq, 3, 0, SAME)
+    ROW(bits_add, 2, 0, SAME) ROW(bits_sub, 2, 0, SAME) ROW(shift_down, 1, 0, SAME)
 };
 
 /* every combination of values in every lane; with subnormals flushed, plain C's own arithmetic flushes them too */

@@ -16,7 +16,8 @@ import numpy as np
 
 from rnnfast._kernels._order import first_outside
 from rnnfast._types import Array, FloatDType
-from rnnfast.cells import Cell, Variant
+from rnnfast.cells import Cell
+from rnnfast.cells.base import AnyCell, AnyVariant
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 OVERLAP_WORK = 100_000  # candidate solutions, np.shares_memory's unit: milliseconds
@@ -298,12 +299,20 @@ def named_parameters(mapping: Any, shapes: Mapping[str, tuple[int, ...]], dtype:
     }
 
 
-def apart(y: Array, states: Sequence[Array], x: Any, initial: Sequence[Any], letters: Sequence[str]) -> None:
+def apart(
+    y: Array,
+    states: Sequence[Array],
+    x: Any,
+    initial: Sequence[Any],
+    letters: Sequence[str],
+    others: Mapping[str, Array],
+) -> None:
     """out's y and states overlap no input and not one another; each state may be exactly the array that comes in.
 
     x and initial as the user gave them: what overlaps must not hide behind a copy."""
     outputs = [("out[0] (y)", y), *((f"out's state ({k})", a) for k, a in zip(letters, states, strict=True))]
     inputs = [("x", x), *((f"state ({k})", a) for k, a in zip(letters, initial, strict=True))]
+    inputs += [(f"inputs[{name!r}]", a) for name, a in others.items()]
     for i, (name, a) in enumerate(outputs):
         for j, (other, b) in enumerate(inputs):
             if not isinstance(b, np.ndarray) or (i == j and i and same_memory(a, b)):
@@ -327,6 +336,44 @@ def overlap(a: Array, b: Array) -> bool:
 def same_memory(a: Array, b: Array) -> bool:
     """Exactly the same elements."""
     return a is b or (a.ctypes.data == b.ctypes.data and a.shape == b.shape and a.strides == b.strides)
+
+
+# ---- what formulas read beside x -------------------------------------------------------------------------------------------
+def inputs(
+    value: Any, names: Sequence[str], steps: tuple[int, ...], axes: str, hidden: int, dtype: FloatDType
+) -> dict[str, Array]:
+    """Exactly the inputs of these names, each of shape `steps`, whose axes are `axes`, or (*steps, hidden)."""
+    given = {} if value is None else value
+    if not isinstance(given, Mapping):
+        raise wrong_type("inputs", "a mapping of names to arrays", value)
+    if set(given) != set(names):
+        expected = f"{{{', '.join(f'{name!r}: array' for name in names)}}}" if names else "none, as the cell declares none"
+        raise ValueError(f"inputs: expected {expected}, got {listed(sorted(map(str, given))) or 'none'}")
+    return {name: for_each_step(f"inputs[{name!r}]", given[name], steps, axes, hidden, dtype) for name in names}
+
+
+def for_each_step(name: str, value: Any, steps: tuple[int, ...], axes: str, hidden: int, dtype: FloatDType) -> Array:
+    array = float_array(name, value, dtype, "the layer")
+    if array.shape not in (steps, (*steps, hidden)):
+        expected = f"{steps} = ({axes}) or {(*steps, hidden)} = ({axes}, hidden)"
+        raise ValueError(f"{name}: expected shape {expected}, got {array.shape}")
+    if array.shape == steps:
+        return array if array.flags.aligned and all(s % array.itemsize == 0 for s in array.strides) else array.copy()
+    return rows_contiguous(array)
+
+
+def draws(value: Any, shapes: Mapping[str, tuple[int, ...]], dtype: FloatDType) -> dict[str, Array]:
+    """Some of the cell's draws, each of its shape."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise wrong_type("draws", "a mapping of names to arrays", value)
+    for name in value:
+        if name not in shapes:
+            known = ", ".join(shapes) or "none"
+            raise ValueError(f"draws: expected names of the cell's draws with its options ({known}), got {name!r}")
+    meaning = "num_layers*num_directions, which is dropped where it is 1, [time,] batch, hidden"
+    return {name: exact(f"draws[{name!r}]", a, shapes[name], meaning, dtype, "the layer") for name, a in value.items()}
 
 
 # ---- scalars ----------------------------------------------------------------------------------------------------------------
@@ -361,8 +408,10 @@ def one_of(name: str, value: Any, choices: Sequence[Any]) -> Any:
     raise wrong_value(name, "one of " + ", ".join(map(repr, choices)), value)
 
 
-def variant(cell: Cell, options: Mapping[str, Any]) -> Variant:
+def variant(cell: AnyCell, options: Mapping[str, Any]) -> AnyVariant:
     """The cell with these options, exactly its own."""
+    if not isinstance(cell, Cell):
+        return cell.choose(options)
     return cell.by_choice[tuple([one_of(name, options[name], choices) for name, choices in cell.options.items()])]
 
 

@@ -2,34 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from functools import lru_cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rnnfast._engine import checks
 from rnnfast._engine.states import outward
-from rnnfast._kernels import _weights
 from rnnfast._kernels._core import empty
 from rnnfast._kernels._order import RowOrder, order_of
-from rnnfast._kernels._weights import Weights
 from rnnfast._types import Array, FloatDType
-from rnnfast.cells import Variant
+from rnnfast.cells.base import AnyVariant, Packed
 
-KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")  # parameters of a place, a layer in one direction
+if TYPE_CHECKING:
+    from rnnfast.cells.formula import UsedDraw
+
+NONE: frozenset[str] = frozenset()
+NO_INPUTS: Mapping[str, Array] = MappingProxyType({})
+
+
+@lru_cache(4096)
+def _kinds(variant: AnyVariant, input_size: int, hidden_size: int, bias: bool) -> Mapping[str, tuple[int, ...]]:
+    shapes = variant.shapes(input_size, hidden_size)
+    return MappingProxyType({kind: shape for kind, shape in shapes.items() if bias or not kind.startswith("bias_")})
 
 
 class Inputs(NamedTuple):
-    """Checked arguments of a call: x (T, B, I) view; initial state (num_layers*D, B, H) or None each; the order of work."""
+    """Checked arguments of a call: x (T, B, I) view; initial state (num_layers*D, B, H) or None each; the order of work; inputs
+    of the cell by name, (T, B) or (T, B, H) views, and those that are (T, B)."""
 
     x: Array
     initial: tuple[Array | None, ...]
     order: RowOrder | None
     unbatched: bool
+    given: Mapping[str, Array] = NO_INPUTS
+    row_inputs: frozenset[str] = NONE
 
 
 class Form(NamedTuple):
     """Layers as the constructors of `rnnfast.LSTM` and its kin document them; directions D is 1 or 2. stacked: states have a
     first axis of layers and directions; those of functions, which are one layer in one direction, have not."""
 
-    variant: Variant
+    variant: AnyVariant
     input_size: int
     hidden_size: int
     num_layers: int
@@ -46,18 +60,22 @@ class Form(NamedTuple):
         """Layers times directions, in the order of states: layer 0 forward, layer 0 reverse, layer 1 forward, ..."""
         return self.num_layers * self.directions
 
+    def kinds(self, place: int = 0) -> Mapping[str, tuple[int, ...]]:
+        """Kind -> shape of the parameters of a place."""
+        inputs = self.input_size if place < self.directions else self.hidden_size * self.directions
+        return _kinds(self.variant, inputs, self.hidden_size, self.bias)
+
     def parameter_names(self) -> list[tuple[str, ...]]:
-        """For each place the names of w_ih, w_hh and, with biases, b_ih, b_hh: PyTorch's."""
+        """For each place the names of its parameters, in the order of their kinds: PyTorch's."""
         suffixes = [f"l{layer}{way}" for layer in range(self.num_layers) for way in ("", "_reverse")[: self.directions]]
-        return [tuple(f"{kind}_{suffix}" for kind in KINDS[: 4 if self.bias else 2]) for suffix in suffixes]
+        kinds = tuple(self.kinds())
+        return [tuple([f"{kind}_{suffix}" for kind in kinds]) for suffix in suffixes]
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name -> shape of every parameter, in PyTorch's order."""
-        H, D, rows = self.hidden_size, self.directions, len(self.variant.cell.gates) * self.hidden_size
         shapes: dict[str, tuple[int, ...]] = {}
         for place, names in enumerate(self.parameter_names()):
-            inputs = H * D if place >= D else self.input_size
-            shapes.update(zip(names, ((rows, inputs), (rows, H), (rows,), (rows,)), strict=False))
+            shapes.update(zip(names, self.kinds(place).values(), strict=True))
         return shapes
 
     def check_params(self, shapes: dict[str, tuple[int, ...]], params: dict[str, Array]) -> None:
@@ -80,25 +98,48 @@ class Form(NamedTuple):
 
     def check_state(self, name: str, value: Any, B: int, unbatched: bool) -> tuple[Array | None, ...]:
         """A state argument as (num_layers*D, B, H) arrays or None."""
+        if value is None:
+            return (None,) * len(self.variant.states)
         shape, meaning = self.state_shape(B, unbatched)
-        return self.inner_state(B, checks.state(name, value, self.variant.cell.states, shape, meaning, self.dtype))
+        return self.inner_state(B, checks.state(name, value, self.variant.states, shape, meaning, self.dtype))
 
-    def check(self, x: Any, state: Any, lengths: Any) -> Inputs:
+    def check(self, x: Any, state: Any, lengths: Any, inputs: Any = None) -> Inputs:
         """The arguments of a layer's call."""
         view, unbatched = checks.sequence(x, self.input_size, self.dtype, batch_first=self.batch_first)
         T, B, _ = view.shape
         self.check_size(T, B)
         initial = self.check_state("state", state, B, unbatched)
-        return Inputs(
-            view,
-            initial,
-            order_of(checks.lengths(lengths, T, B, unbatched=unbatched, batch_first=self.batch_first), T),
-            unbatched,
-        )
+        order = order_of(checks.lengths(lengths, T, B, unbatched=unbatched, batch_first=self.batch_first), T)
+        if inputs is None and not self.variant.inputs:
+            return Inputs(view, initial, order, unbatched)
+        return Inputs(view, initial, order, unbatched, *self.check_inputs(inputs, T, B, unbatched))
+
+    def check_inputs(self, inputs: Any, T: int, B: int, unbatched: bool) -> tuple[Mapping[str, Array], frozenset[str]]:
+        """The cell's inputs as (T, B) or (T, B, H) views, and the names of those that are (T, B)."""
+        steps = (T,) if unbatched else (B, T) if self.batch_first else (T, B)
+        axes = "time" if unbatched else "batch, time" if self.batch_first else "time, batch"
+        given = checks.inputs(inputs, self.variant.inputs, steps, axes, self.hidden_size, self.dtype)
+        rows = frozenset([name for name, value in given.items() if value.ndim == len(steps)])
+        return {name: self.inner(value, unbatched) for name, value in given.items()}, rows
+
+    def draw_shape(self, draw: UsedDraw, T: int, B: int, unbatched: bool) -> tuple[int, ...]:
+        """Of a cell's draw as the user gives it: time comes before the batch with batch_first too."""
+        places, *middle, H = draw.shape(self.places, T, B, self.hidden_size)
+        return (*((places,) if places > 1 else ()), *(middle[:-1] if unbatched else middle), H)
+
+    def check_draws(self, draws: Any, T: int, B: int, unbatched: bool) -> Mapping[str, Array]:
+        """Draws that the caller gives, as (num_layers*D, T, B, H) or (num_layers*D, B, H)."""
+        if draws is None:
+            return NO_INPUTS
+        cell = self.variant.draws
+        shapes = {name: self.draw_shape(draw, T, B, unbatched) for name, draw in cell.items()}
+        given = checks.draws(draws, shapes, self.dtype)
+        full = {name: cell[name].shape(self.places, T, B, self.hidden_size) for name in given}
+        return {name: value.reshape(full[name]) for name, value in given.items()}
 
     def check_size(self, T: int, B: int) -> None:
         """The largest array of a call can be addressed: what one direction keeps, or y of all of them."""
-        kept = max(self.variant.slots + len(self.variant.cell.states), self.directions)
+        kept = max(self.variant.slots + len(self.variant.states), self.directions)
         checks.representable(lambda: "x", T, B, kept, self.hidden_size, self.dtype.itemsize)
 
     def empty_y(self, T: int, B: int, *, last: bool, lockable: bool = False) -> Array:
@@ -130,14 +171,13 @@ def pack(
     params: dict[str, Array],
     isa: int,
     threads: int,
+    row_inputs: frozenset[str] = NONE,
     *,
     trainable: bool,
-) -> list[Weights]:
-    """One Weights a place. names, shapes: of the form's parameters."""
+) -> list[Packed]:
+    """One a place. names, shapes: of the form's parameters."""
     form.check_params(shapes, params)
     packed = []
     for place in names:
-        w_ih, w_hh, *biases = [params[name] for name in place]
-        b_ih, b_hh = biases or (None, None)
-        packed.append(_weights.pack(form.variant.kernel, isa, trainable, threads, w_ih, w_hh, b_ih, b_hh))
+        packed.append(form.variant.pack([params[name] for name in place], isa, threads, row_inputs, trainable=trainable))
     return packed

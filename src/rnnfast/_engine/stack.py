@@ -11,9 +11,8 @@ from rnnfast._engine import checks, settings
 from rnnfast._engine.elsewhere import STACK, elsewhere
 from rnnfast._engine.form import Form, pack
 from rnnfast._engine.parameters import Parameters
-from rnnfast._kernels._weights import Weights
 from rnnfast._types import S
-from rnnfast.cells import Cell
+from rnnfast.cells.base import AnyCell, Packed
 
 MAX_LAYERS = 10_000  # more is a mistake, and its parameters alone would take minutes to name
 STATE_VERSION = 1  # of what pickling and `save` write
@@ -38,7 +37,7 @@ class Stack(Parameters, Generic[S]):
     """Not public. Attributes as the constructors of `rnnfast.LSTM` and its kin document them; they never change, since a layer
     whose sizes did not fit its arrays would write past them."""
 
-    cell: Cell
+    cell: AnyCell
     rng: Any
     _form: Form
     _names: list[tuple[str, ...]]  # of the parameters, by place
@@ -85,7 +84,7 @@ class Stack(Parameters, Generic[S]):
         widest = max(form.input_size, form.hidden_size * form.directions)
         checks.representable(
             lambda: "hidden_size * input_size",
-            len(self.cell.gates),
+            form.variant.slots + 1,
             form.hidden_size,
             widest,
             form.dtype.itemsize,
@@ -104,9 +103,10 @@ class Stack(Parameters, Generic[S]):
             raise AttributeError(f"{name}: expected to stay as the constructor made it; make a new layer")
         super().__delattr__(name)
 
-    def _pack(self, isa: int, *, trainable: bool) -> list[Weights]:
-        """One Weights a layer and direction."""
-        return pack(self._form, self._names, self._shapes, self._params, isa, settings.num_threads, trainable=trainable)
+    def _pack(self, isa: int, row_inputs: frozenset[str] = frozenset(), *, trainable: bool) -> list[Packed]:
+        """One a layer and direction. row_inputs: of the call, see `Inputs`."""
+        threads = settings.num_threads
+        return pack(self._form, self._names, self._shapes, self._params, isa, threads, row_inputs, trainable=trainable)
 
     def _arguments(self) -> dict[str, Any]:
         """The constructor's arguments, but for rng."""
@@ -115,11 +115,11 @@ class Stack(Parameters, Generic[S]):
     def __repr__(self) -> str:
         arguments = self._arguments()
         shown = [str(arguments.pop("input_size")), str(arguments.pop("hidden_size"))]
-        defaults = {**DEFAULTS, **self.cell.variants[0].options}
+        defaults = {**DEFAULTS, **self.cell.defaults}
         for name, value in arguments.items():
             if value != defaults[name]:
                 shown.append(f"{name}={(value.name if name == 'dtype' else value)!r}")
-        return f"rnnfast.{self.cell.layer}({', '.join(shown)})"
+        return f"{self.cell.shown}({', '.join(shown)})"
 
     def __dir__(self) -> list[str]:
         return [name for name in super().__dir__() if hasattr(self, name)]  # without what is elsewhere
@@ -146,8 +146,12 @@ class Stack(Parameters, Generic[S]):
         from rnnfast._engine import container  # with what it needs, not everybody's: importing rnnfast stays quick
 
         self._form.check_params(self._shapes, self._params)
-        described = {"format": FILE_KIND, "cell": self.cell.name, "frozen": self._frozen, **self._description()}
+        described = {"format": FILE_KIND, "cell": self._cell_described(), "frozen": self._frozen, **self._description()}
         container.write(file, described, self._params)
+
+    def _cell_described(self) -> Any:
+        """The cell by its name, or all of it where that is a formula."""
+        return self.cell.name
 
     def _description(self) -> dict[str, Any]:
         """What tells this layer from others of its cell, parameters apart."""

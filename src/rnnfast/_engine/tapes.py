@@ -12,10 +12,10 @@ from rnnfast._engine import checks, settings
 from rnnfast._engine.dropout import drop
 from rnnfast._engine.form import Form, Inputs
 from rnnfast._engine.forward import Recorded
-from rnnfast._engine.states import h_and_c
 from rnnfast._kernels import _call
 from rnnfast._kernels._core import empty
 from rnnfast._types import Array, S
+from rnnfast.cells.base import KINDS
 
 
 # ---- gradients -------------------------------------------------------------------------------------------------------------
@@ -52,28 +52,30 @@ class ModelGradients:
 
 @dataclass(repr=False, eq=False)
 class LayerGradients(ModelGradients, Generic[S]):
-    """The gradients of a pass through recurrent layers; state: the gradient of the initial state, in its form."""
+    """The gradients of a pass through recurrent layers; state: the gradient of the initial state, in its form; inputs: those of
+    the cell's inputs by name, sums over layers (the last first) and directions (the forward one first)."""
 
     state: S
+    inputs: Mapping[str, Array]
     __repr__ = shapes
 
 
 class Place(NamedTuple):
-    """Arrays that backward fills for one layer in one direction: dx (T, B, I) or None, and the gradients of its parameters."""
+    """Arrays that backward fills for one layer in one direction: dx (T, B, I) or None, the gradients of its weights and biases
+    by kind, and of the vectors that the kernels read."""
 
     x: Array | None
-    w_ih: Array
-    w_hh: Array
-    b_ih: Array | None
-    b_hh: Array | None
+    params: dict[str, Array]
+    vectors: Array | None
 
 
 class Prepared(NamedTuple):
     """All arrays that backward fills: layer by layer those of each direction; the gradients of the initial states,
-    (num_layers*D, B, H) each."""
+    (num_layers*D, B, H) each; those of inputs by name, (T, B) or (T, B, H)."""
 
     places: list[list[Place]]
     initial: tuple[Array, ...]
+    inputs: dict[str, Array]
 
 
 # ---- tapes -----------------------------------------------------------------------------------------------------------------
@@ -109,7 +111,7 @@ class BaseTape(Generic[G]):
     def __reduce__(self) -> Any:
         raise TypeError("tape: expected to be used where it was recorded; a tape cannot be pickled or copied")
 
-    def backward(self, dy: Any = None, dstate: Any = None, *, need_x: bool = True) -> G:
+    def backward(self, dy: Any = None, dstate: Any = None, *, need_x: bool = True, need_inputs: bool = True) -> G:
         """Back-propagation through time.
 
         Parameters
@@ -120,6 +122,8 @@ class BaseTape(Generic[G]):
             Gradient of the final state; None means zeros, also inside the pair of an LSTM.
         need_x : bool
             False leaves ``g.x`` None, which saves computing it.
+        need_inputs : bool
+            False leaves ``g.inputs``, the gradients of the inputs of a formula cell, empty.
 
         Returns
         -------
@@ -138,37 +142,44 @@ class BaseTape(Generic[G]):
             If there is not enough memory; the tape stays usable.
         """
         form, unbatched = self._form, self._inputs.unbatched
-        need_x = checks.flag("need_x", need_x)
+        need_x, need_inputs = checks.flag("need_x", need_x), checks.flag("need_inputs", need_inputs)
         dy = checks.gradient_of_y(dy, self._y_shape, form.dtype)
         if dy is not None:
             dy = form.inner(dy, unbatched)
         last = form.check_state("dstate", dstate, self._inputs.x.shape[1], unbatched)
         recorded = self._once.take()
         try:
-            prepared = self._prepare(recorded, need_x)
+            prepared = self._prepare(recorded, need_x, need_inputs)
         except BaseException:
             self._once.give_back(recorded)
             raise
         dx = self._run(recorded, prepared, dy, last)
         self._once.finish()
         state = form.outer_state(prepared.initial, unbatched)
-        return self._named(None if dx is None else form.outer(dx, unbatched), state, prepared.places)
+        return self._named(None if dx is None else form.outer(dx, unbatched), state, prepared)
 
-    def _named(self, dx: Array | None, state: Any, places: list[list[Place]]) -> G:
+    def _named(self, dx: Array | None, state: Any, prepared: Prepared) -> G:
         """The result, by the names the user knows."""
         raise NotImplementedError
 
-    def _prepare(self, recorded: list[Recorded], need_x: bool) -> Prepared:
+    def _prepare(self, recorded: list[Recorded], need_x: bool, need_inputs: bool) -> Prepared:
         """All memory of the backward pass, before anything is used up. dx of the layers above the first share two sets."""
         form, D, H, dtype = self._form, self._form.directions, self._form.hidden_size, self._form.dtype
         T, B, _ = self._inputs.x.shape
-        rows = len(form.variant.cell.gates) * H
+        given: dict[str, Array] = {}
+        d_extras: tuple[Array | None, ...] = ()
+        if need_inputs and self._inputs.given:
+            given = {name: np.zeros(value.shape, dtype) for name, value in self._inputs.given.items()}
+            extras = form.variant.extras(self._inputs.row_inputs, trainable=True)
+            d_extras = tuple([given.get(name) for name in extras.full + extras.rows])
 
         def dx_of(width: int) -> list[Array | None]:
             return [empty((T, B, width), dtype) for _ in range(D)]
 
-        def bias() -> Array | None:
-            return np.zeros(rows, dtype) if form.bias else None
+        def params_of(place: int) -> dict[str, Array]:
+            """Weights are written, biases are added to; gradients of vectors come from those of what the kernels read."""
+            kinds = form.kinds(place).items()
+            return {k: np.zeros(s, dtype) if len(s) == 1 else empty(s, dtype) for k, s in kinds if k in KINDS}
 
         inner = [dx_of(D * H) for _ in range(min(2, form.num_layers - 1))]
         first: list[Array | None] = dx_of(form.input_size) if need_x else [None] * D
@@ -176,10 +187,10 @@ class BaseTape(Generic[G]):
         for i, layer in enumerate(recorded):
             places.append([])
             for dx, record in zip(inner[i % len(inner)] if i else first, layer.records, strict=True):
-                _call.prepare(record, dx, settings.num_threads)
-                w_ih, w_hh = empty((rows, layer.x.shape[2]), dtype), empty((rows, H), dtype)
-                places[-1].append(Place(dx, w_ih, w_hh, bias(), bias()))
-        return Prepared(places, tuple([np.empty((form.places, B, H), dtype) for _ in form.variant.cell.states]))
+                _call.prepare(record, dx, settings.num_threads, d_extras)
+                vectors = np.zeros((record.vectors, H), dtype) if record.vectors else None
+                places[-1].append(Place(dx, params_of(i * D), vectors))
+        return Prepared(places, tuple([np.empty((form.places, B, H), dtype) for _ in form.variant.states]), given)
 
     def _run(
         self, recorded: list[Recorded], prepared: Prepared, dy: Array | None, dstate: tuple[Array | None, ...]
@@ -188,15 +199,17 @@ class BaseTape(Generic[G]):
         form, H, D = self._form, self._form.hidden_size, self._form.directions
         for layer in range(form.num_layers - 1, -1, -1):
             total: Array | None = None
-            x, records, kept, dropped = recorded.pop()  # what a layer kept is freed as soon as it is used up
+            x, records, packed, kept, dropped = recorded.pop()  # what a layer kept is freed as soon as it is used up
             if kept is not None and dropped is not None and layer < form.num_layers - 1:
                 drop(x, kept, form.dropout, dropped)
             for direction, (record, g) in enumerate(zip(records, prepared.places[layer], strict=True)):
                 place = layer * D + direction
-                dh_n, dc_n = h_and_c(tuple([None if a is None else a[place] for a in dstate]))
-                dh0, dc0 = h_and_c(tuple([a[place] for a in prepared.initial]))
+                d_last = tuple([None if a is None else a[place] for a in dstate])
+                d_first = tuple([a[place] for a in prepared.initial])
                 part = dy if dy is None or D == 1 else dy[..., direction * H : (direction + 1) * H]
-                _call.backward(record, part, dh_n, dc_n, g.x, dh0, dc0, g.w_ih, g.w_hh, g.b_ih, g.b_hh)
+                _call.backward(record, part, d_last, g.x, d_first, g.params, g.vectors)
+                if g.vectors is not None:
+                    g.params.update(form.variant.vector_gradients(packed[direction], g.vectors))
                 if g.x is not None:
                     total = g.x if total is None else np.add(total, g.x, out=total)
             if total is not None and kept is not None:
@@ -222,9 +235,10 @@ class Tape(BaseTape[Gradients]):
         super().__init__(form, recorded, inputs, y)
         self._blocks, self._given = blocks, given
 
-    def _named(self, dx: Array | None, state: Any, places: list[list[Place]]) -> Gradients:
-        _, w_ih, w_hh, *biases = places[0][0]
+    def _named(self, dx: Array | None, state: Any, prepared: Prepared) -> Gradients:
+        w_ih, w_hh, *biases = [prepared.places[0][0].params.get(kind) for kind in KINDS]
         b_ih, b_hh = [self._in_order(b if given else None) for b, given in zip(biases, self._given, strict=True)]
+        assert w_ih is not None and w_hh is not None
         return Gradients(dx, w_ih, w_hh, b_ih, b_hh, *(state if isinstance(state, tuple) else (state,)))
 
     def _in_order(self, b: Array | None) -> Array | None:
@@ -242,9 +256,9 @@ class StackTape(BaseTape[LayerGradients[S]]):
         super().__init__(form, recorded, inputs, y)
         self._names = names
 
-    def _named(self, dx: Array | None, state: Any, places: list[list[Place]]) -> LayerGradients[S]:
-        params: dict[str, Any] = {}
-        flat = [place for layer in places for place in layer]
-        for names, (_, *weights) in zip(self._names, flat, strict=True):
-            params.update(zip(names, weights, strict=False))
-        return LayerGradients(dx, params, state)
+    def _named(self, dx: Array | None, state: Any, prepared: Prepared) -> LayerGradients[S]:
+        params: dict[str, Array] = {}
+        for names, place in zip(self._names, [place for layer in prepared.places for place in layer], strict=True):
+            params.update(zip(names, place.params.values(), strict=True))  # both in the order of their kinds
+        unbatched = self._inputs.unbatched
+        return LayerGradients(dx, params, state, {k: self._form.outer(v, unbatched) for k, v in prepared.inputs.items()})

@@ -8,23 +8,52 @@ shapes and meanings of what they read, and where it is, are in _job.pxd.
 from libc.string cimport memcpy, memset
 
 from rnnfast._kernels._core cimport *
-from rnnfast._kernels._forward cimport begin_rows, clear_ends, forward_window
+from rnnfast._kernels._forward cimport *
 from rnnfast._kernels._job cimport *
 
 
 cdef void gather(Job *j, Py_ssize_t s, int thread, int threads) noexcept nogil:
-    """Ragged: the rows of dy and of h that backward's elementwise part reads at step s, one after the other."""
-    cdef Py_ssize_t row, nbytes = j.hidden * j.itemsize
-    if not j.order.ragged:
-        return
-    for row in range(j.row_bounds[thread], min(j.row_bounds[thread + 1], rows_at(&j.order, s))):
+    """If lengths differ, the rows of dy, of state 0 in y, and of inputs that backward's elementwise part reads at step s, one
+    after the other; and zeros for the gradients of inputs."""
+    cdef const rf_state *y = &j.cell.state[0]
+    cdef Py_ssize_t row, nbytes = j.hidden * j.itemsize, last = min(j.row_bounds[thread + 1], rows_at(&j.order, s))
+    cdef int i
+    gather_extras(j, s, j.row_bounds[thread], last)
+    for row in range(j.row_bounds[thread], last):
         if j.dy.data != NULL:
             memcpy(j.dy_rows + row * nbytes, at(&j.dy, &j.order, s, row), nbytes)
-        if j.cell.reads_h:
-            memcpy(j.hp_rows + row * nbytes, at(&j.y, &j.order, s, row), nbytes)
-        elif j.cell.reads_h_prev and s > 0:
-            memcpy(j.hp_rows + row * nbytes, at(&j.y, &j.order, s - 1, row), nbytes)
+        if j.cell.y_is_state and y.reads_after:
+            memcpy(j.after_rows + row * nbytes, at(&j.y, &j.order, s, row), nbytes)
+        if j.cell.y_is_state and y.reads_before and s > 0:
+            memcpy(j.before_rows + row * nbytes, at(&j.y, &j.order, s - 1, row), nbytes)
+        for i in range(j.cell.extras):
+            if j.extra[i].d.data != NULL:
+                memset(j.extra[i].d_rows + row * nbytes, 0, nbytes)
     step_barrier(j, threads)
+
+
+cdef void add_to(const Job *j, char *sum, const void *part, Py_ssize_t n) noexcept nogil:
+    j.kernels.column_sum(sum, &part, 1, n)
+
+
+cdef void scatter(Job *j, Py_ssize_t s, int thread) noexcept nogil:
+    """Adds to the gradients of inputs what lies elsewhere after step s: numbers a row; and rows, if lengths differ."""
+    cdef const rf_cell *c = j.cell
+    cdef Extra *extra
+    cdef Py_ssize_t row
+    cdef char *values = j.row_values + thread * c.row_values * j.order.B * j.itemsize
+    cdef char *d
+    cdef int i
+    for i in range(c.extras + c.row_inputs):
+        extra = &j.extra[i]
+        if extra.d.data == NULL or (i < c.extras and not j.order.ragged):
+            continue
+        for row in range(j.row_bounds[thread], min(j.row_bounds[thread + 1], rows_at(&j.order, s))):
+            d = at(&extra.d, &j.order, s, row)
+            if i < c.extras:
+                add_to(j, d, extra.d_rows + row * j.hidden * j.itemsize, j.hidden)
+            elif c.d_row_input[i - c.extras] >= 0:
+                add_to(j, d, values + (c.d_row_input[i - c.extras] * j.order.B + row) * j.itemsize, 1)
 
 
 cdef const char *rows_of(const Job *j, const View *v, Py_ssize_t s, Py_ssize_t first, char *gathered,
@@ -34,49 +63,72 @@ cdef const char *rows_of(const Job *j, const View *v, Py_ssize_t s, Py_ssize_t f
     return gathered + first * j.hidden * j.itemsize if j.order.ragged else at(v, &j.order, s, first)
 
 
+cdef inline void place_gradient(Job *j, Py_ssize_t s, Py_ssize_t first, int i, bint entering, rf_step *a) noexcept nogil:
+    """Where state i is before and after step s, as far as backward reads it, and its gradient; of rows `first` and on."""
+    cdef const rf_state *state = &j.cell.state[i]
+    cdef Py_ssize_t skipped = first * j.hidden * j.itemsize
+    set_place(&a.before[i], NULL, j.hidden)
+    set_place(&a.after[i], NULL, j.hidden)
+    if state.reads_after:
+        if is_y(j, i):
+            a.after[i].at = <void *>rows_of(j, &j.y, s, first, j.after_rows, &a.after[i].ld)
+        else:
+            a.after[i].at = kept_at(j, i, s, first)
+    if state.reads_before:
+        if s == 0:
+            a.before[i].at = <char *>first_of(j, i) + skipped
+        elif is_y(j, i):
+            a.before[i].at = <void *>rows_of(j, &j.y, s - 1, first, j.before_rows, &a.before[i].ld)
+        elif at_checkpoint(j, s):
+            a.before[i].at = checkpoint_at(j, i, s, first)
+        else:
+            a.before[i].at = kept_at(j, i, s - 1, first)
+    set_place(&a.d_before[i], j.state[i].d + skipped, j.hidden)
+    set_place(&a.d_after[i], a.d_before[i].at if entering or state.carried else NULL, j.hidden)
+
+
 cdef void backward_rows(Job *j, Py_ssize_t s, int p, Py_ssize_t first, Py_ssize_t last, bint entering, bint at_edge,
                         int thread, int threads) noexcept nogil:
     """Phase p of step s backward, rows first .. last: dh_t, then the gradients of the gates. entering: s is the last step
     of these rows, no product reaches them. at_edge: the gradients of step s+1 are in next_window_slots."""
     cdef Py_ssize_t nbytes = j.hidden * j.itemsize, S = j.cell.slots
-    cdef const rf_backward_phase *phase = &j.cell.backward[p]
+    cdef const rf_phase *phase = &j.cell.backward[p]
+    cdef const rf_backward_product *b
+    cdef rf_product *product
     cdef rf_step a
+    cdef int i
     if first >= last:
         return
-    a.dy = rows_of(j, &j.dy, s, first, j.dy_rows, &a.ld_dy) if j.dy.data != NULL else NULL
-    a.h, a.h_prev, a.c, a.c_prev = NULL, NULL, NULL, NULL
-    if j.cell.reads_h:
-        a.h = <void *>rows_of(j, &j.y, s, first, j.hp_rows, &a.ld_h)
-    if j.cell.reads_h_prev:
-        if s == 0:
-            a.h_prev, a.ld_h_prev = (j.h0_rows if j.order.ragged else j.h0) + first * nbytes, j.hidden
+    set_place(&a.dy, NULL, 0)
+    if j.dy.data != NULL:
+        a.dy.at = <void *>rows_of(j, &j.dy, s, first, j.dy_rows, &a.dy.ld)
+    for i in range(j.cell.states):
+        place_gradient(j, s, first, i, entering, &a)
+    set_place(&a.slots, slot_at(j, s, first, 0), S * j.hidden)
+    a.vectors, a.p[0].cols = j.vectors, j.hidden
+    if j.index < 0:
+        open_extras(j, s, first, last, thread, &a)
+        set_place(&a.d_vectors, j.d_vector_rows + first * j.cell.vectors * nbytes, j.cell.vectors * j.hidden)
+    own_panels(j, &a, phase, thread, threads)
+    for i in range(phase.products):
+        b, product = &j.cell.backward_product[phase.first + i], &a.p[i]
+        product.rows, product.cols, product.packed_a, product.lda = last - first, j.hidden, 0, S * j.hidden
+        product.descending, product.w = s & 1, j.back_hh[phase.first + i]
+        product.k = product.k_panel = b.gates * j.hidden
+        if b.state < 0:
+            product.a = slot_at(j, s, first, b.slot)
+        elif entering:
+            product.a, product.k = a.slots.at, 0
+        elif at_edge:
+            product.a = j.next_window_slots + (first * S + b.slot) * nbytes
         else:
-            a.h_prev = rows_of(j, &j.y, s - 1, first, j.hp_rows, &a.ld_h_prev)
-    if j.cell.has_c:
-        a.c = cell_at(j, s, first)
-        if s == 0:
-            a.c_prev = (j.c0_rows if j.order.ragged else j.c0) + first * nbytes
-        elif j.checkpoint_every and s % j.checkpoint_every == 0:
-            a.c_prev = j.c_checkpoints + (s // j.checkpoint_every * j.order.B + first) * nbytes
-        else:
-            a.c_prev = cell_at(j, s - 1, first)
-        a.dc = j.dc + first * nbytes
-    a.carry, a.carry_in = j.carry + first * nbytes, entering or j.cell.has_carry
-    a.slots, a.ld_slots = slot_at(j, s, first, 0), S * j.hidden
-    a.p.rows, a.p.cols, a.p.packed_a, a.p.lda = last - first, j.hidden, 0, S * j.hidden
-    a.p.descending = s & 1
-    own_panels(j, &a.p, 1, thread, threads)
-    a.p.w, a.p.k = j.back_hh[p], phase.gates * j.hidden
-    a.p.k_panel = a.p.k
-    if phase.same_step:
-        a.p.a = slot_at(j, s, first, phase.slot)
-    elif entering:
-        a.p.a, a.p.k = a.slots, 0
-    elif at_edge:
-        a.p.a = j.next_window_slots + (first * S + phase.slot) * nbytes
+            product.a = slot_at(j, s + 1, first, b.slot)
+    a.p[0].rows = last - first
+    if j.index >= 0:
+        j.kernels.backward[j.index][p].run(&a)
     else:
-        a.p.a = slot_at(j, s + 1, first, phase.slot)
-    j.kernels.backward[j.index][p].run(&a)
+        a.phase = phase
+        j.kernels.interpret(&a)
 
 
 cdef void backward_step(Job *j, Py_ssize_t s, bint at_edge, int thread, int threads) noexcept nogil:
@@ -84,29 +136,35 @@ cdef void backward_step(Job *j, Py_ssize_t s, bint at_edge, int thread, int thre
     cdef int p
     own_rows(j, thread, rows_at(&j.order, s), &first, &last)
     going = max(first, min(last, rows_at(&j.order, s + 1)))
-    gather(j, s, thread, threads)
-    for p in range(j.cell.phases):
+    if j.order.ragged:
+        gather(j, s, thread, threads)
+    if j.cell.row_saved:
+        keep_row_values(j, s, thread, True)
+    for p in range(j.cell.backward_phases):
         backward_rows(j, s, p, first, going, False, at_edge, thread, threads)
         backward_rows(j, s, p, going, last, True, False, thread, threads)
         step_barrier(j, threads)
+    if j.cell.extras or j.cell.row_inputs:
+        scatter(j, s, thread)
 
 
 cdef const char *source_row(Job *j, int source, Py_ssize_t s, Py_ssize_t row) noexcept nogil:
-    """The right factor of a weight gradient at (s, row): x_t, h_{t-1}, or a slot."""
+    """The right factor of a weight gradient at (s, row): x_t, a state before the step, or a slot."""
+    cdef int i = RF_SRC_STATE - source
     if source == RF_SRC_X:
         return at(&j.x, &j.order, s, row)
-    if source != RF_SRC_H:
+    if source >= 0:
         return slot_at(j, s, row, source)
     if s == 0:
-        return j.h0 + sample_of(&j.order, row) * j.hidden * j.itemsize
-    return at(&j.y, &j.order, s - 1, row)
+        return j.state[i].first + sample_of(&j.order, row) * j.hidden * j.itemsize
+    if is_y(j, i):
+        return at(&j.y, &j.order, s - 1, row)
+    return checkpoint_at(j, i, s, row) if at_checkpoint(j, s) else kept_at(j, i, s - 1, row)
 
 
 cdef int same_left(const rf_cell *cell, int p) noexcept nogil:
-    """How many products from p on begin with the same left factor, the same slots for the same gates: 1 or 2."""
-    cdef const rf_weight_product *a = &cell.product[p]
-    cdef const rf_weight_product *b = a + 1
-    return 2 if p + 1 < cell.products and a.slot == b.slot and a.gate == b.gate else 1
+    """How many products from p on begin with the same left factor, the same slots: 1 or 2."""
+    return 2 if p + 1 < cell.products and cell.product[p].slot == cell.product[p + 1].slot else 1
 
 
 cdef Py_ssize_t fair_bound(Py_ssize_t both, Py_ssize_t all, Py_ssize_t dense, Py_ssize_t thin, int unit,
@@ -145,7 +203,7 @@ cdef void weight_gradients(Job *j, int p, int count, Py_ssize_t s0, Py_ssize_t s
         return
     for c in range(count):
         end[c] = min(w[c].gates * j.hidden, m1)
-        d_bias[c] = j.d_bias[w[c].to] + (w.gate * j.hidden + m0) * j.itemsize if j.d_bias[0] != NULL else NULL
+        d_bias[c] = j.d_bias[w[c].to] + (w[c].gate * j.hidden + m0) * j.itemsize if j.d_bias[0] != NULL else NULL
     pack_right[0] = pack_left + M_BLOCKS * k.mr * j.pack_rows * j.itemsize
     pack_right[1] = pack_right[0] + (N[0] + k.width - 1) // k.width * k.width * j.pack_rows * j.itemsize
     g.p.panel0, g.p.descending = 0, 0
@@ -171,13 +229,15 @@ cdef void weight_gradients(Job *j, int p, int count, Py_ssize_t s0, Py_ssize_t s
         while m < m1:
             if interrupted(j, thread):
                 return
-            rows, packed, to_row = min(M_BLOCKS * k.mr, m1 - m), 0, w.gate * j.hidden + m
+            rows, packed = min(M_BLOCKS * k.mr, m1 - m), 0
             if j.block != NULL:  # up to the gate's end
                 rows = min(rows, j.hidden - m % j.hidden)
-                to_row = j.block[w.gate + m // j.hidden] * j.hidden + m % j.hidden
             for c in range(count):
                 if m >= end[c]:
                     continue
+                to_row = w[c].gate * j.hidden + m
+                if j.block != NULL:
+                    to_row = j.block[w[c].gate + m // j.hidden] * j.hidden + m % j.hidden
                 panel = k.width if N[c] == 1 else k.mr
                 if packed != panel:
                     k.pack_rows(pack_left, left, 1, 0, n, n, rows, panel)
@@ -207,7 +267,7 @@ cdef void input_gradient(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int t
     cdef char *rows = j.x_rows + thread * ROWS_AT_ONCE * nbytes
     cdef rf_gemm g
     window_rows(o, s0, s1, &first, &last)
-    g.p.cols, g.p.k, g.p.k_panel, g.p.w = j.inputs, j.cell.gates * j.hidden, j.cell.gates * j.hidden, j.back_ih
+    g.p.cols, g.p.k, g.p.k_panel, g.p.w = j.inputs, j.cell.x_gates * j.hidden, j.cell.x_gates * j.hidden, j.back_ih
     g.p.descending, g.p.packed_a = 0, 0
     share_product(&g.p, j.kernels, direct, &first, &last, thread, threads)
     g.p.lda = j.cell.slots * j.hidden
@@ -227,49 +287,70 @@ cdef void input_gradient(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int t
         first += n
 
 
+cdef void vector_gradients(Job *j, int thread, int threads) noexcept nogil:
+    """d_vectors: sums over the rows of what was added up over the steps; each thread its columns."""
+    cdef const void *rows[GRADIENT_ROWS]
+    cdef Py_ssize_t columns = j.cell.vectors * j.hidden, row = 0, n
+    cdef Py_ssize_t first = columns * thread // threads, last = columns * (thread + 1) // threads
+    while row < j.order.B and columns:
+        n = 0
+        while n < GRADIENT_ROWS and row < j.order.B:
+            rows[n] = j.d_vector_rows + (row * columns + first) * j.itemsize
+            n, row = n + 1, row + 1
+        j.kernels.column_sum(j.d_vectors + first * j.itemsize, rows, n, last - first)
+
+
 cdef void state_gradients(Job *j, int thread) noexcept nogil:
-    """dh_{-1} and dc_{-1}: the last product, then both back to the order of samples."""
+    """Gradients of the initial states: the last products, then all back to the order of samples."""
     cdef Order *o = &j.order
     cdef Py_ssize_t first = j.row_bounds[thread], last = j.row_bounds[thread + 1], row, nbytes = j.hidden * j.itemsize
-    cdef const rf_backward_phase *phase = &j.cell.backward[0]
+    cdef Py_ssize_t stepped = min(last, rows_at(o, 0))
+    cdef const rf_state *state
+    cdef const rf_backward_product *b
+    cdef char *d
     cdef rf_gemm g
-    g.p.rows = min(last, rows_at(o, 0)) - first
-    if g.p.rows > 0:
-        g.p.cols, g.p.k, g.p.k_panel = j.hidden, phase.gates * j.hidden, phase.gates * j.hidden
-        g.p.descending, g.p.packed_a = 0, 0
-        g.p.panel0, g.p.panel1 = 0, panel_count(j.kernels, j.hidden, 1)
-        g.p.a, g.p.lda, g.p.w = slot_at(j, 0, first, phase.slot), j.cell.slots * j.hidden, j.back_hh[0]
-        g.c, g.ldc = j.carry + first * nbytes, j.hidden
-        g.start = RF_START_C if j.cell.has_carry else RF_START_ZERO
-        j.kernels.gemm(&g)
-    for row in range(first, last):
-        memcpy(j.dh0 + sample_of(o, row) * nbytes, j.carry + row * nbytes, nbytes)
-        if j.cell.has_c:
-            memcpy(j.dc0 + sample_of(o, row) * nbytes, j.dc + row * nbytes, nbytes)
+    cdef int i
+    for i in range(j.cell.states):
+        state, d = &j.cell.state[i], j.state[i].d
+        if state.product >= 0 and stepped > first:
+            b = &j.cell.backward_product[state.product]
+            g.p.rows, g.p.cols, g.p.k, g.p.k_panel = stepped - first, j.hidden, b.gates * j.hidden, b.gates * j.hidden
+            g.p.descending, g.p.packed_a = 0, 0
+            g.p.panel0, g.p.panel1 = 0, panel_count(j.kernels, j.hidden, 1)
+            g.p.a, g.p.lda, g.p.w = slot_at(j, 0, first, b.slot), j.cell.slots * j.hidden, j.back_hh[state.product]
+            g.c, g.ldc = d + first * nbytes, j.hidden
+            g.start = RF_START_C if state.carried else RF_START_ZERO
+            j.kernels.gemm(&g)
+        elif not state.carried and stepped > first:
+            memset(d + first * nbytes, 0, (stepped - first) * nbytes)
+        for row in range(first, last):
+            memcpy(j.state[i].d_first + sample_of(o, row) * nbytes, d + row * nbytes, nbytes)
 
 
 cdef void begin_gradients(Job *j, int thread) noexcept nogil:
-    """carry and dc begin with the gradients of the final states, by row."""
+    """What goes from step to step begins with the gradients of the final states, by row."""
     cdef Order *o = &j.order
     cdef Py_ssize_t row, nbytes = j.hidden * j.itemsize
-    for row in range(j.row_bounds[thread], j.row_bounds[thread + 1]):
-        if j.dh_n != NULL:
-            memcpy(j.carry + row * nbytes, j.dh_n + sample_of(o, row) * nbytes, nbytes)
-        else:
-            memset(j.carry + row * nbytes, 0, nbytes)
-        if j.cell.has_c and j.dc_n != NULL:
-            memcpy(j.dc + row * nbytes, j.dc_n + sample_of(o, row) * nbytes, nbytes)
-        elif j.cell.has_c:
-            memset(j.dc + row * nbytes, 0, nbytes)
+    cdef State *state
+    cdef int i
+    row = j.row_bounds[thread]
+    memset(j.d_vector_rows + row * j.cell.vectors * nbytes, 0, (j.row_bounds[thread + 1] - row) * j.cell.vectors * nbytes)
+    for i in range(j.cell.states):
+        state = &j.state[i]
+        for row in range(j.row_bounds[thread], j.row_bounds[thread + 1]):
+            if state.d_last != NULL:
+                memcpy(state.d + row * nbytes, state.d_last + sample_of(o, row) * nbytes, nbytes)
+            else:
+                memset(state.d + row * nbytes, 0, nbytes)
 
 
 cdef bint recompute(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int threads) noexcept nogil:
-    """Slots and cells of a window once more, from the h in y and the checkpoint of c: the same bits as the first time. True:
-    the call is to end."""
+    """Slots and kept states of a window once more, from state 0 in y and the checkpoints of the others: the same bits as the
+    first time. True: the call is to end."""
     cdef Py_ssize_t row, s = s0, nbytes = j.hidden * j.itemsize
-    if s0 > 0:
+    if s0 > 0 and j.cell.y_is_state:
         for row in range(j.row_bounds[thread], min(j.row_bounds[thread + 1], rows_at(&j.order, s0))):
-            memcpy(j.h_rows[(s0 - 1) & 1] + row * nbytes, at(&j.y, &j.order, s0 - 1, row), nbytes)
+            memcpy(j.state[0].turn[(s0 - 1) & 1] + row * nbytes, at(&j.y, &j.order, s0 - 1, row), nbytes)
     while s < s1:
         if forward_window(j, s, min(s + j.chunk, s1), thread, threads):
             return True
@@ -291,10 +372,12 @@ cdef bint backward_window(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int 
 
 
 cdef void backward_task(void *arg, int thread, int threads) noexcept nogil:
-    cdef Job j = (<Job *>arg)[0]
+    cdef Job j
     cdef Order *o = &j.order
-    cdef Py_ssize_t s0, s1 = o.S, end, last, nbytes = j.cell.slots * j.hidden * j.itemsize
+    cdef Py_ssize_t s0, s1, end, last, nbytes
     cdef int p
+    memcpy(&j, arg, job_bytes((<Job *>arg).cell))
+    s1, nbytes = o.S, j.cell.slots * j.hidden * j.itemsize
     enter(&j, threads)
     begin_rows(&j, thread)
     begin_gradients(&j, thread)
@@ -322,6 +405,9 @@ cdef void backward_task(void *arg, int thread, int threads) noexcept nogil:
                        (last - j.row_bounds[thread]) * nbytes)
             team_barrier(threads)
         s1 = s0
+    if j.cell.vectors:
+        team_barrier(threads)
     if not rf_flag(&j.ear.stopped):
         state_gradients(&j, thread)
+        vector_gradients(&j, thread, threads)
     fp_leave(j.fp)

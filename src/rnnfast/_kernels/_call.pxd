@@ -12,7 +12,8 @@ cdef class Record:
     cdef readonly Weights weights
     cdef object arrays          # all that the job points into
     cdef Buffer slots           # of all steps; where nothing was saved, backward's own: of all steps or one window
-    cdef Buffer cells
+    cdef Buffer states          # the kept ones, and numbers a row
+    cdef Buffer extra           # of the job
     cdef Buffer checkpoints
     cdef int threads            # backward may use, as prepared
     cdef Buffer scratch         # of backward, where the thread's own is in use: in a signal's handler inside another call
@@ -22,5 +23,5 @@ cdef char *address(array) noexcept
 cdef void set_weights(Job *j, Weights w) noexcept
 cdef void set_order(Job *j, Py_ssize_t T, Py_ssize_t B, bint reverse, RowOrder order) noexcept
 cdef bint is_long(const Job *j, int passes) noexcept nogil
-cdef size_t place_forward(Job *j, char *base) noexcept nogil
+cdef size_t place_forward(Job *j, char *base, int threads) noexcept nogil
 cdef void run_placed(Job *j, int threads) noexcept nogil

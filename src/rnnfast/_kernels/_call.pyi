@@ -13,38 +13,36 @@ class Record:
     @property
     def weights(self) -> Weights: ...
     @property
+    def vectors(self) -> int: ...
+    @property
     def nbytes(self) -> int: ...
+    def copy_state(self, state: int, y: Array, to: Array) -> None: ...
 
 def forward(
     w: Weights,
     x: Array,
     y: Array,
-    h0: Array,
-    c0: Array | None,
-    h_n: Array,
-    c_n: Array | None,
+    first: tuple[Array, ...],
+    last: tuple[Array, ...],
     reverse: bool,
     order: RowOrder | None,
     record: bool,
     checkpoint_every: int,
     threads: int,
+    extras: tuple[Array, ...] = (),
 ) -> Record | None:
-    """Writes y, h_n and c_n. Returns the Record when recording."""
+    """Writes y and the last states. Returns the Record when recording."""
 
-def prepare(kept: Record, dx: Array | None, threads: int) -> int:
+def prepare(kept: Record, dx: Array | None, threads: int, d_extras: tuple[Array | None, ...] = ()) -> int:
     """Takes all memory that backward with up to so many threads needs; returns the bytes of scratch."""
 
 def backward(
     kept: Record,
     dy: Array | None,
-    dh_n: Array | None,
-    dc_n: Array | None,
+    d_last: tuple[Array | None, ...],
     dx: Array | None,
-    dh0: Array,
-    dc0: Array | None,
-    d_w_ih: Array,
-    d_w_hh: Array,
-    d_b_ih: Array | None,
-    d_b_hh: Array | None,
+    d_first: tuple[Array, ...],
+    d_params: dict[str, Array],
+    d_vectors: Array | None = None,
 ) -> None:
-    """Writes dx, dh0, dc0 and the weights' gradients; adds to the biases' gradients."""
+    """Writes dx, d_first and the weights' gradients; adds to those of biases, vectors and extras."""

@@ -6,7 +6,7 @@ and dx are (T, B, n) with any strides of T and B; all others are C-contiguous. N
 """
 cimport cython
 cimport numpy as cnp
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from rnnfast._kernels._backward cimport backward_task
 from rnnfast._kernels._forward cimport forward_task
@@ -28,6 +28,7 @@ cdef enum:
     RAGGED_ENOUGH = 16
     RAGGED_PHASES = 25      # times flops_per_phase
     BRIEF = 64              # times flops_per_thread
+    ELEMENTWISE = 32        # floating point operations of a unit that a program does beside the products, about
     LONG_ROWS = 200000      # so many rows take some 0.1 us each, however few units they have
 
 
@@ -35,10 +36,30 @@ cdef enum:
 cdef class Record:
     """What one layer and direction keeps from forward to backward."""
 
+    def copy_state(self, int state, y, to):
+        """Writes a kept state of every step into `to` (T, B, H), zeros past the ends of samples; y: of the call."""
+        cdef Job *j = &self.job
+        cdef Order *o = &j.order
+        cdef View view
+        cdef Py_ssize_t s, row
+        if is_y(j, state):
+            to[...] = y
+            return
+        to[...] = 0
+        set_view(&view, to)
+        for s in range(o.S):
+            for row in range(rows_at(o, s)):
+                memcpy(at(&view, o, s, row), kept_at(j, state, s, row), j.hidden * j.itemsize)
+
+    @property
+    def vectors(self):
+        """How many vectors have gradients of their own."""
+        return self.job.cell.vectors
+
     @property
     def nbytes(self):
         """Bytes kept, without x, y and the weights."""
-        return sum([b.nbytes for b in (self.slots, self.cells, self.checkpoints) if b is not None])
+        return sum([b.nbytes for b in (self.slots, self.states, self.checkpoints) if b is not None])
 
 
 # ---- filling the job -------------------------------------------------------------------------------------------------------
@@ -48,22 +69,21 @@ cdef char *address(array) noexcept:
 
 cdef void set_view(View *v, array) noexcept:
     cdef cnp.ndarray a
-    v.data = NULL
+    v.data, v.step, v.row = NULL, 0, 0
     if array is not None:
         a = <cnp.ndarray>array
         v.data, v.step, v.row = <char *>cnp.PyArray_DATA(a), cnp.PyArray_STRIDE(a, 0), cnp.PyArray_STRIDE(a, 1)
 
 
 cdef void set_weights(Job *j, Weights w) noexcept:
-    cdef int p
-    memset(j, 0, sizeof(Job))
+    memset(j, 0, job_bytes(w.cell))
     j.cell, j.kernels, j.index = w.cell, w.kernels, w.index
     j.inputs, j.hidden, j.itemsize = w.input_size, w.hidden_size, w.kernels.itemsize
-    j.ih, j.bias_x, j.bias_h, j.back_ih = w.ih, w.bias_x, w.bias_h, w.back_ih
+    j.ih, j.bias_x, j.vectors, j.back_ih = w.ih, w.bias_x, w.vectors, w.back_ih
     j.ih_rows, j.ih_step, j.hh_step = w.ih_rows, w.ih_step, w.hh_step
     j.block = w.block if w.permuted else NULL
-    for p in range(w.cell.phases):
-        j.hh[p], j.back_hh[p], j.hh_rows[p] = w.hh[p], w.back_hh[p], w.hh_rows[p]
+    j.hh, j.back_hh, j.hh_rows = w.hh, w.back_hh, w.hh_rows
+    j.most_sums = w.most_sums
 
 
 cdef void set_order(Job *j, Py_ssize_t T, Py_ssize_t B, bint reverse, RowOrder order) noexcept:
@@ -94,7 +114,7 @@ cdef Py_ssize_t widest_window(const Order *o, Py_ssize_t steps) noexcept:
 # ---- threads -----------------------------------------------------------------------------------------------------------------
 cdef double flops_of_phase(const Job *j) noexcept nogil:
     """The mean of all steps and phases."""
-    return (2.0 * stored_rows(&j.order) / max(j.order.S, 1)) * j.cell.gates * j.hidden * j.hidden / j.cell.phases
+    return (2.0 * stored_rows(&j.order) / max(j.order.S, 1)) * j.cell.h_gates * j.hidden * j.hidden / j.cell.forward_phases
 
 
 cdef int split_steps(Job *j, int threads) noexcept nogil:
@@ -109,14 +129,15 @@ cdef int split_steps(Job *j, int threads) noexcept nogil:
     if o.ragged:
         j.by_units = rows < RAGGED_ENOUGH * threads and phase / threads >= RAGGED_PHASES * flops_per_phase
     else:
-        large = j.cell.gates * j.hidden * j.hidden * j.itemsize > LARGE_WEIGHTS and rows < j.cell.gates * j.hidden
+        large = j.cell.h_gates * j.hidden * j.hidden * j.itemsize > LARGE_WEIGHTS and rows < j.cell.h_gates * j.hidden
         j.by_units = (large or rows < ROWS_ENOUGH * threads) and phase / threads >= flops_per_phase
     return threads if j.by_units else <int>min(<Py_ssize_t>threads, max(o.B, 1))
 
 
 cdef double flops_of_call(const Job *j, int passes) noexcept nogil:
     """passes: products of each weight."""
-    return 2.0 * passes * stored_rows(&j.order) * j.cell.gates * j.hidden * (j.inputs + j.hidden)
+    return 2.0 * passes * stored_rows(&j.order) * j.hidden * (j.cell.x_gates * j.inputs + j.cell.h_gates * j.hidden
+                                                         + (ELEMENTWISE if j.index < 0 else 0))
 
 
 cdef bint is_long(const Job *j, int passes) noexcept nogil:
@@ -159,38 +180,62 @@ cdef int share_out(Job *j, int threads, int passes, Py_ssize_t *bounds, int *acq
 
 # ---- scratch -------------------------------------------------------------------------------------------------------------
 cdef void place_states(Job *j, Pieces *p, bint turns) noexcept nogil:
+    """turns: memory for states that a forward pass does not write where they stay."""
     cdef size_t nbytes = j.order.B * j.hidden * j.itemsize
-    if turns:
-        j.h_rows[0], j.h_rows[1] = take_piece(p, nbytes), take_piece(p, nbytes)
-    if j.order.ragged:
-        j.h0_rows = take_piece(p, nbytes)
-        j.c0_rows = take_piece(p, nbytes if j.cell.has_c else 0)
+    cdef int i
+    for i in range(j.cell.states):
+        if turns and not (i == 0 and j.h_in_y) and not (j.save and j.cell.state[i].kept and not is_y(j, i)):
+            j.state[i].turn[0] = take_piece(p, nbytes)
+            j.state[i].turn[1] = take_piece(p, 0 if j.cell.state[i].in_place else nbytes)
+        if j.order.ragged:
+            j.state[i].first_rows = take_piece(p, nbytes)
+    if turns and not j.cell.y_is_state and (j.order.ragged or j.recomputing):
+        j.y_rows = take_piece(p, nbytes)
 
 
-cdef size_t place_forward(Job *j, char *base) noexcept nogil:
-    """Hands out the scratch of a forward call; returns its size."""
+cdef void place_program(Job *j, Pieces *p, int threads, Extra *extra) noexcept nogil:
+    """What a cell without compiled kernels needs. extra: where the job's will be."""
+    cdef size_t nbytes = j.order.B * j.hidden * j.itemsize, vectors = (j.hidden + j.kernels.lanes - 1) // j.kernels.lanes
+    cdef int i
+    if j.index >= 0:
+        return
+    j.sums = take_piece(p, j.most_sums * nbytes)
+    j.row_values = take_piece(p, threads * j.cell.row_values * j.order.B * j.itemsize)
+    j.partials = take_piece(p, j.cell.partials * vectors * j.order.B * j.itemsize)
+    for i in range(j.cell.extras if j.order.ragged else 0):
+        extra[i].rows = take_piece(p, nbytes)
+        extra[i].d_rows = take_piece(p, nbytes if extra[i].d.data != NULL else 0)
+
+
+cdef size_t place_forward(Job *j, char *base, int threads) noexcept nogil:
+    """Hands out the scratch of a forward call of up to so many threads; returns its size."""
     cdef Pieces p
     cdef Py_ssize_t rows = min(j.chunk, j.order.S) * j.order.B
     p.base, p.used = base, 0
-    place_states(j, &p, not j.h_in_y)
+    place_states(j, &p, True)
+    place_program(j, &p, threads, j.extra)
     if not j.save:
         j.slots = take_piece(&p, rows * j.cell.slots * j.hidden * j.itemsize)
-        j.c_rows = take_piece(&p, j.order.B * j.hidden * j.itemsize if j.cell.has_c else 0)
     if not in_line(&j.x, &j.order):
         j.x_rows = take_piece(&p, rows * j.inputs * j.itemsize)
     return p.used
 
 
 cdef size_t place_backward(Job *j, char *base, int threads) noexcept nogil:
-    """Hands out the scratch of a backward call of so many threads; returns its size. dx must be set."""
+    """Hands out the scratch of a backward call of so many threads; returns its size. dx and gradients of extras must be set."""
     cdef Pieces p
     cdef Py_ssize_t nbytes = j.order.B * j.hidden * j.itemsize, total = stored_rows(&j.order), columns, gathered = 0
+    cdef int i
     p.base, p.used = base, 0
     place_states(j, &p, j.checkpoint_every != 0)
-    j.carry = take_piece(&p, nbytes)
-    j.dc = take_piece(&p, nbytes if j.cell.has_c else 0)
+    place_program(j, &p, threads, j.extra)
+    for i in range(j.cell.states):
+        j.state[i].d = take_piece(&p, nbytes)
+    j.d_vector_rows = take_piece(&p, j.cell.vectors * nbytes)
     if j.order.ragged:
-        j.dy_rows, j.hp_rows = take_piece(&p, nbytes), take_piece(&p, nbytes)
+        j.dy_rows = take_piece(&p, nbytes)
+        j.before_rows = take_piece(&p, nbytes if j.cell.state[0].reads_before else 0)
+        j.after_rows = take_piece(&p, nbytes if j.cell.state[0].reads_after else 0)
     if j.checkpoint_every:
         j.next_window_slots = take_piece(&p, nbytes * j.cell.slots)
     if j.checkpoint_every and j.cell.saves_slots and not in_line(&j.x, &j.order):  # x, to compute the gates again
@@ -216,49 +261,94 @@ cdef void run_placed(Job *j, int threads) noexcept nogil:
 
 cdef bint run_forward(Job *j, int threads) noexcept nogil:
     """Runs a filled job; False when there is no memory for its scratch."""
-    cdef char *base = scratch_open(place_forward(j, NULL))
+    cdef char *base = scratch_open(place_forward(j, NULL, threads))
     if base == NULL:
         return False
-    place_forward(j, base)
+    place_forward(j, base, threads)
     run_placed(j, threads)
     scratch_close(base)
     return True
 
 
-def forward(Weights w, x, y, h0, c0, h_n, c_n, bint reverse, RowOrder order, bint record, Py_ssize_t checkpoint_every,
-            int threads):
-    """Writes y (T, B, H), h_n and c_n (B, H). Returns the Record when recording, else None.
+cdef Buffer extras_of(const rf_cell *c, tuple extras):
+    """Memory of a job's extras with their arrays: (T, B, H) each, then those of one number a row, (T, B)."""
+    cdef Buffer memory
+    cdef Extra *extra
+    cdef int i
+    if len(extras) == 0 == c.extras + c.row_inputs:
+        return None
+    memory = Buffer(max(1, len(extras)) * sizeof(Extra))
+    extra = <Extra *>memory.data
+    memset(extra, 0, memory.nbytes)
+    if len(extras) != c.extras + c.row_inputs:
+        raise ValueError(f"rnnfast: expected {c.extras + c.row_inputs} inputs and draws, got {len(extras)}")
+    for i in range(c.extras + c.row_inputs):
+        set_view(&extra[i].value, extras[i])
+    return memory
 
-    checkpoint_every: steps between kept states or 0; c0, c_n: None for cells without c. Past the ends of samples y is zeros.
-    Raises what a signal's handler raises; y, h_n and c_n are then incomplete.
+
+cdef Py_ssize_t keep_states(Job *j, Record kept, Py_ssize_t rows) except -1:
+    """Memory for the kept states of so many stored rows, and for numbers a row."""
+    cdef Py_ssize_t count = 0, nbytes = rows * j.hidden * j.itemsize
+    cdef int i
+    for i in range(j.cell.states):
+        count += j.cell.state[i].kept and not is_y(j, i)
+    if kept.states is None and (count or j.cell.row_saved):
+        kept.states = Buffer(count * nbytes + rows * j.cell.row_saved * j.itemsize)
+    count = 0
+    for i in range(j.cell.states):
+        if j.cell.state[i].kept and not is_y(j, i):
+            j.state[i].kept = kept.states.data + count * nbytes
+            count += 1
+    if j.cell.row_saved:
+        j.row_kept = kept.states.data + count * nbytes
+    return 0
+
+
+def forward(Weights w, x, y, tuple first, tuple last, bint reverse, RowOrder order, bint record, Py_ssize_t checkpoint_every,
+            int threads, tuple extras=()):
+    """Writes y (T, B, H) and each last state (B, H) from the first ones. Returns the Record when recording, else None.
+
+    checkpoint_every: steps between kept states or 0. extras: inputs and draws in the cell's order, those of every unit
+    (T, B, H), then those of one number a row (T, B). Past the ends of samples y is zeros. Raises what a signal's handler raises; y and the
+    last states are then incomplete.
     """
     cdef Record kept = Record()
     cdef Job *j = &kept.job
     cdef Ear ear
-    cdef Py_ssize_t T = cnp.PyArray_DIM(<cnp.ndarray>x, 0), B = cnp.PyArray_DIM(<cnp.ndarray>x, 1), rows
+    cdef Py_ssize_t T = cnp.PyArray_DIM(<cnp.ndarray>x, 0), B = cnp.PyArray_DIM(<cnp.ndarray>x, 1), each
+    cdef Buffer extra = extras_of(w.cell, extras)
     cdef bint done
+    cdef int i, copied = 0
     if cnp.PyArray_DIM(<cnp.ndarray>x, 2) != w.input_size or cnp.PyArray_DIM(<cnp.ndarray>y, 2) != w.hidden_size:
         raise ValueError("rnnfast: the sizes of a layer do not fit its weights; make a new layer")  # its attributes were forced
+    if len(first) != w.cell.states or len(last) != w.cell.states:
+        raise ValueError(f"rnnfast: expected {w.cell.states} states, got {len(first)} and {len(last)}")
     set_weights(j, w)
     set_order(j, T, B, reverse, order)
     set_view(&j.x, x)
     set_view(&j.y, y)
-    j.h0, j.c0, j.h_n, j.c_n = address(h0), address(c0), address(h_n), address(c_n)
-    j.h_in_y = not j.order.ragged
+    j.extra = <Extra *>extra.data if extra is not None else NULL
+    for i in range(w.cell.states):
+        j.state[i].first, j.state[i].last = address(first[i]), address(last[i])
+        copied += not is_y(j, i)
+    j.h_in_y = not j.order.ragged and w.cell.y_is_state
     j.checkpoint_every = checkpoint_every if record else 0
     if record:
-        kept.weights, kept.arrays = w, (x, y, h0, c0, order)
+        kept.weights, kept.arrays, kept.extra = w, (x, y, first, order, extras), extra
         j.save = w.cell.saves_slots and not checkpoint_every
-        rows = stored_rows(&j.order)
         if j.save:
-            kept.slots = Buffer(rows * w.cell.slots * j.hidden * j.itemsize)
+            kept.slots = Buffer(stored_rows(&j.order) * w.cell.slots * j.hidden * j.itemsize)
             j.slots = kept.slots.data
-            if w.cell.has_c:
-                kept.cells = Buffer(rows * j.hidden * j.itemsize)
-                j.cells = kept.cells.data
-        elif checkpoint_every and w.cell.has_c:
-            kept.checkpoints = Buffer((j.order.S + checkpoint_every - 1) // checkpoint_every * B * j.hidden * j.itemsize)
-            j.c_checkpoints = kept.checkpoints.data
+            keep_states(j, kept, stored_rows(&j.order))
+        elif checkpoint_every and copied:
+            each = (j.order.S + checkpoint_every - 1) // checkpoint_every * B * j.hidden * j.itemsize
+            kept.checkpoints = Buffer(copied * each)
+            copied = 0
+            for i in range(w.cell.states):
+                if not is_y(j, i):
+                    j.state[i].checkpoints = kept.checkpoints.data + copied * each
+                    copied += 1
     open_ear(&ear, is_long(j, 1))
     j.ear = &ear
     with nogil:
@@ -270,23 +360,27 @@ def forward(Weights w, x, y, h0, c0, h_n, c_n, bint reverse, RowOrder order, bin
     return kept if record else None
 
 
-def prepare(Record kept, dx, int threads):
+def prepare(Record kept, dx, int threads, tuple d_extras=()):
     """Takes all memory that backward with up to so many threads needs, for this dx (or None); after a MemoryError the record is
-    as usable as before. Returns the bytes of scratch."""
-    cdef Job job = kept.job
+    as usable as before. d_extras: of each input or draw the array that its gradient is added to, or None; () is None for all.
+    Returns the bytes of scratch."""
+    cdef Job job
     cdef Job *j = &job
-    cdef Buffer slots, cells = None
+    cdef Buffer slots
     cdef Py_ssize_t rows
     cdef size_t nbytes
-    cdef int reserved
+    cdef int reserved, i
+    memcpy(j, &kept.job, job_bytes(kept.job.cell))
     if kept.slots is None:  # nothing was saved, or only checkpoints
         rows = widest_window(&j.order, j.checkpoint_every) if j.checkpoint_every else stored_rows(&j.order)
         slots = Buffer(rows * j.cell.slots * j.hidden * j.itemsize)
-        if j.cell.has_c:
-            cells = Buffer(rows * j.hidden * j.itemsize)
-        kept.slots, kept.cells = slots, cells
+        keep_states(&kept.job, kept, rows)
+        kept.slots = slots
+    for i in range(len(d_extras)):  # as many as there are
+        set_view(&j.extra[i].d, d_extras[i])
     set_view(&j.dx, dx)
     threads = plan_threads(j, threads, flops_of_call(j, 2))
+    j.save, j.h_in_y, j.recomputing = True, False, True
     nbytes = place_backward(j, NULL, threads)
     reserved = scratch_reserve(nbytes)
     if reserved < 0:
@@ -297,34 +391,40 @@ def prepare(Record kept, dx, int threads):
     return nbytes
 
 
-def backward(Record kept, dy, dh_n, dc_n, dx, dh0, dc0, d_w_ih, d_w_hh, d_b_ih, d_b_hh):
-    """Writes dx, dh0, dc0, d_w_ih, d_w_hh; adds to d_b_ih, d_b_hh (zeros at first). The record's slots are used up.
+def backward(Record kept, dy, tuple d_last, dx, tuple d_first, dict d_params, d_vectors=None):
+    """Writes dx, d_first, and of d_params weight_ih and weight_hh; adds to bias_ih, bias_hh, d_vectors (vectors, H) and the
+    d_extras of `prepare` (zeros at first). The record's slots are used up.
 
-    `prepare` was called in this thread. dy, dh_n, dc_n: None is zeros; dx: None skips it. Raises what a signal's handler
-    raises; the gradients are then incomplete.
+    `prepare` was called in this thread, and its d_extras are still there. dy, each of d_last: None is zeros; dx: None skips it.
+    d_params: weight_hh may be missing where there are no products with it, biases in any case.
+    Raises what a signal's handler raises; the gradients are then incomplete.
     """
-    cdef Job job = kept.job
+    cdef Job job
     cdef Job *j = &job
     cdef Py_ssize_t bounds[RF_MAX_THREADS + 1]
     cdef char *base
-    cdef int threads, acquired
+    cdef int threads, acquired, i
     cdef Ear ear
+    d_w_ih, d_w_hh = d_params["weight_ih"], d_params.get("weight_hh")
+    memcpy(j, &kept.job, job_bytes(kept.job.cell))
     set_view(&j.dy, dy)
     set_view(&j.dx, dx)
+    j.save, j.h_in_y, j.recomputing = True, False, True
     open_ear(&ear, is_long(j, 2))
     base = kept.scratch.data if kept.scratch is not None else scratch_open(place_backward(j, NULL, kept.threads))
     if base == NULL:  # it was there in prepare
         close_ear(&ear)
         raise MemoryError("rnnfast: no memory for the scratch of a backward call")
     j.slots, j.slots_row = kept.slots.data, 0
-    j.cells = kept.cells.data if kept.cells is not None else NULL
-    j.save, j.h_in_y, j.recomputing = True, False, True
-    j.dh_n, j.dc_n, j.dh0, j.dc0 = address(dh_n), address(dc_n), address(dh0), address(dc0)
+    for i in range(j.cell.states):
+        j.state[i].d_last, j.state[i].d_first = address(d_last[i]), address(d_first[i])
     j.d_weight[0], j.d_weight[1] = address(d_w_ih), address(d_w_hh)
-    j.d_bias[0], j.d_bias[1] = address(d_b_ih), address(d_b_hh)
+    j.d_bias[0], j.d_bias[1] = address(d_params.get("bias_ih")), address(d_params.get("bias_hh"))
+    j.d_vectors = address(d_vectors)
     if stored_rows(&j.order) == 0:  # no product will write them
-        memset(j.d_weight[0], 0, cnp.PyArray_NBYTES(<cnp.ndarray>d_w_ih))
-        memset(j.d_weight[1], 0, cnp.PyArray_NBYTES(<cnp.ndarray>d_w_hh))
+        for d_weight in (d_w_ih, d_w_hh):
+            if d_weight is not None:
+                memset(address(d_weight), 0, cnp.PyArray_NBYTES(<cnp.ndarray>d_weight))
     j.ear = &ear
     with nogil:
         threads = share_out(j, kept.threads, 2, bounds, &acquired)

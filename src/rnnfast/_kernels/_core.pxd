@@ -4,7 +4,7 @@ csrc is linked into _core alone: other modules reach its functions through the c
 thread team and one scratch per thread.
 """
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int16_t, int64_t, uint64_t
 
 
 cdef extern from "rnnfast.h" nogil:
@@ -27,45 +27,99 @@ cdef extern from "rnnfast.h" nogil:
         const void *bias
         rf_start start
 
+    enum:
+        RF_MAX_STATES, RF_MAX_EXTRAS, RF_MAX_TOGETHER, RF_MAX_SLOTS, RF_MAX_PHASES, RF_MAX_PRODUCTS, RF_MAX_GATES, RF_MAX_CELLS
+        RF_MAX_VECTORS, RF_MAX_ROW_VALUES, RF_MAX_THREADS
+
+    ctypedef struct rf_rows:
+        void *at
+        ptrdiff_t ld
+
+    ctypedef struct rf_operand:
+        int16_t space, number
+
+    ctypedef struct rf_instruction:
+        int16_t op
+        int16_t operand[4]
+
+    ctypedef struct rf_program:
+        int instructions, operands, registers, constants
+        const rf_instruction *instruction
+        const rf_operand *operand
+        const double *constant
+
+    ctypedef struct rf_total:
+        int partial, row
+
+    ctypedef struct rf_phase:
+        int totals
+        const rf_total *total
+        const rf_program *row_program
+        const rf_program *program
+        int first, products
+        int sum[RF_MAX_TOGETHER]
+        int gates[RF_MAX_TOGETHER]
+
     ctypedef struct rf_step:
-        rf_product p
+        rf_product p[RF_MAX_TOGETHER]
         int save
-        void *slots
-        ptrdiff_t ld_slots
-        const void *bias
-        const void *h_prev
-        ptrdiff_t ld_h_prev
-        void *h
-        ptrdiff_t ld_h
-        const void *c_prev
-        void *c
-        const void *dy
-        ptrdiff_t ld_dy
-        void *carry
-        int carry_in
-        void *dc
+        rf_rows slots
+        const void *vectors
+        rf_rows before[RF_MAX_STATES]
+        rf_rows after[RF_MAX_STATES]
+        rf_rows dy
+        rf_rows d_after[RF_MAX_STATES]
+        rf_rows d_before[RF_MAX_STATES]
+        const rf_phase *phase
+        ptrdiff_t unit0, unit1
+        rf_rows y
+        rf_rows extra[RF_MAX_EXTRAS]
+        rf_rows d_extra[RF_MAX_EXTRAS]
+        rf_rows d_vectors
+        rf_rows sums
+        void *row_values
+        ptrdiff_t ld_row_values
+        void *partials
+        ptrdiff_t ld_partials
 
     ctypedef struct rf_step_kernel:
         void (*run)(const rf_step *) noexcept nogil
         int gates
 
     enum:
-        RF_SRC_X, RF_SRC_H, RF_TO_IH, RF_TO_HH, RF_MAX_PHASES, RF_MAX_PRODUCTS, RF_MAX_GATES, RF_MAX_CELLS, RF_MAX_THREADS
+        RF_SRC_X, RF_SRC_STATE, RF_TO_IH, RF_TO_HH
 
-    ctypedef struct rf_forward_phase:
-        int source, gate, gates
+    ctypedef struct rf_forward_product:
+        int source, gates
+        int gate[4]
 
-    ctypedef struct rf_backward_phase:
-        int same_step, slot, gate, gates
+    ctypedef struct rf_backward_product:
+        int slot, gates, state
 
     ctypedef struct rf_weight_product:
         int to, source, slot, gate, gates
 
+    ctypedef struct rf_state:
+        int product, carried, kept, in_place, reads_before, reads_after
+
     ctypedef struct rf_cell:
         const char *name
-        int gates, slots, saves_slots, has_c, has_carry, reads_h_prev, reads_h, split_bias, phases
-        rf_forward_phase forward[RF_MAX_PHASES]
-        rf_backward_phase backward[RF_MAX_PHASES]
+        int x_gates, h_gates, slots, saves_slots, states, y_is_state
+        rf_state state[RF_MAX_STATES]
+        int ih_of_slot[RF_MAX_SLOTS]
+        int merged[RF_MAX_SLOTS]
+        int hh_of_slot[RF_MAX_SLOTS]
+        int split_biases
+        int split[RF_MAX_VECTORS]
+        int vectors
+        int extras, row_values, row_inputs, row_saved
+        int d_row_input[RF_MAX_EXTRAS]
+        int partials, forward_products, backward_products
+        rf_forward_product forward_product[RF_MAX_PRODUCTS]
+        rf_backward_product backward_product[RF_MAX_PRODUCTS]
+        int forward_phases, backward_phases
+        rf_phase forward[RF_MAX_PHASES]
+        rf_phase backward[RF_MAX_PHASES]
         int products
         rf_weight_product product[RF_MAX_PRODUCTS]
 
@@ -73,6 +127,8 @@ cdef extern from "rnnfast.h" nogil:
     const int rf_cell_count
     int rf_find_cell(const char *name)
     int rf_cell_problem(const rf_cell *, int index, char *text, size_t room)
+
+    enum: RF_COMPILED_PHASES
 
     ctypedef struct rf_kernels:
         int itemsize, lanes, width, mr
@@ -86,9 +142,14 @@ cdef extern from "rnnfast.h" nogil:
         void (*sigmoid)(const void *x, void *y, ptrdiff_t n) noexcept nogil
         double (*probe_fma)(ptrdiff_t repeats) noexcept nogil
         double (*probe_load)(const void *data, ptrdiff_t n, ptrdiff_t repeats) noexcept nogil
-        rf_step_kernel forward[RF_MAX_CELLS][RF_MAX_PHASES]
-        rf_step_kernel backward[RF_MAX_CELLS][RF_MAX_PHASES]
+        rf_step_kernel forward[RF_MAX_CELLS][RF_COMPILED_PHASES]
+        rf_step_kernel backward[RF_MAX_CELLS][RF_COMPILED_PHASES]
+        void (*interpret)(const rf_step *) noexcept nogil
+        void (*apply)(int op, const void *a, const void *b, const void *c, void *y, ptrdiff_t n) noexcept nogil
 
+    int rf_op_count()
+    const char *rf_op_name(int op)
+    int rf_op_arguments(int op)
     ptrdiff_t rf_panels(const rf_kernels *, ptrdiff_t units, int gates)
     size_t rf_panel_bytes(const rf_kernels *, ptrdiff_t units, ptrdiff_t k, int gates)
     int rf_isa_count()
@@ -122,7 +183,7 @@ cdef extern from "rnnfast.h" nogil:
 
 # What other modules call of csrc, which is linked into _core alone: rf_NAME there is NAME here.
 cdef const rf_kernels *isa_kernels(int isa, int itemsize) noexcept nogil
-cdef const rf_cell *find_cell(str name, int *index) except NULL
+cdef const rf_cell *compiled_cell(str name, int *index) except NULL
 cdef bint cell_problem(const rf_cell *cell, int index, char *text, size_t room) noexcept nogil
 cdef ptrdiff_t panel_count(const rf_kernels *kernels, ptrdiff_t units, int gates) noexcept nogil
 cdef size_t panel_bytes(const rf_kernels *kernels, ptrdiff_t units, ptrdiff_t k, int gates) noexcept nogil

@@ -15,6 +15,9 @@ def compiled_isas() -> tuple[str, ...]:
 def cell_numbers(name: str) -> dict[str, int]:
     """Checks the numbers of a compiled cell; returns its gates, slots and states."""
 
+def operations() -> dict[str, int]:
+    """The operations of programs: name -> number of arguments."""
+
 def trim() -> int:
     """Frees the large blocks that are kept for later calls and this thread's scratch; returns their bytes."""
 

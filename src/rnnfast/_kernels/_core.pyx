@@ -205,7 +205,7 @@ def compiled_isas():
 
 
 # ---- cells -----------------------------------------------------------------------------------------------------------------
-cdef const rf_cell *find_cell(str name, int *index) except NULL:
+cdef const rf_cell *compiled_cell(str name, int *index) except NULL:
     index[0] = rf_find_cell(PyUnicode_AsUTF8(name))
     if index[0] < 0:
         raise ValueError(f"cell: expected the name of a row in csrc/cells/list.h, got {name!r}")
@@ -216,11 +216,16 @@ def cell_numbers(str name):
     """Checks the numbers of a compiled cell, as the loops need them; returns those that Python wants: gates, slots and
     states."""
     cdef int index
-    cdef const rf_cell *cell = find_cell(name, &index)
+    cdef const rf_cell *cell = compiled_cell(name, &index)
     cdef char text[200]
     if rf_cell_problem(cell, index, text, sizeof(text)):
         raise ValueError(f"cell {name}: {text.decode()}")
-    return {"gates": cell.gates, "slots": cell.slots, "states": 2 if cell.has_c else 1}
+    return {"gates": cell.x_gates, "slots": cell.slots, "states": cell.states}
+
+
+def operations():
+    """The operations of programs, as csrc/ops.h lists them: name -> number of arguments."""
+    return {rf_op_name(op).decode(): rf_op_arguments(op) for op in range(rf_op_count())}
 
 
 # ---- memory ----------------------------------------------------------------------------------------------------------------

@@ -19,11 +19,10 @@ cdef enum:
 
 
 cdef struct States:
-    # (layers, B, H) each; NULL: zeros, or no such state
-    char *h
-    char *c
-    char *h_out
-    char *c_out
+    # (layers, B, H) each; before NULL: zeros
+    int count
+    char *before[RF_MAX_STATES]
+    char *after[RF_MAX_STATES]
 
 
 cpdef bint used_once(Py_ssize_t T, Py_ssize_t B) noexcept:
@@ -34,6 +33,7 @@ cpdef bint used_once(Py_ssize_t T, Py_ssize_t B) noexcept:
 cdef bint run(tuple layers, Py_ssize_t T, Py_ssize_t B, char *x, char *y, States *s, int threads) except False:
     """x (T, B, I) -> y (T, B, H). Its scratch: y of two lower layers, zeros, what a layer needs."""
     cdef Py_ssize_t count = len(layers), l, state
+    cdef int i
     cdef Weights w = <Weights>layers[0]
     cdef size_t between, most = 0
     cdef char *base
@@ -44,15 +44,17 @@ cdef bint run(tuple layers, Py_ssize_t T, Py_ssize_t B, char *x, char *y, States
     between = (T * state + 63) & ~<size_t>63
     for l in range(count):
         fill(&job, <Weights>layers[l], T, B)
-        most = max(most, place_forward(&job, NULL))
+        most = max(most, place_forward(&job, NULL, threads))
         long_call = long_call or is_long(&job, 1)
     open_ear(&ear, long_call or count > MANY_LAYERS)
     base = scratch_open(3 * between + most)
     if base == NULL:
         close_ear(&ear)
         raise MemoryError("rnnfast: no memory for the scratch of a call")
-    if s.h == NULL or (s.c == NULL and w.cell.has_c):
-        memset(base + 2 * between, 0, state)
+    for i in range(s.count):
+        if s.before[i] == NULL:
+            memset(base + 2 * between, 0, state)
+            break
     for l in range(count):
         w = <Weights>layers[l]
         fill(&job, w, T, B)
@@ -60,12 +62,10 @@ cdef bint run(tuple layers, Py_ssize_t T, Py_ssize_t B, char *x, char *y, States
         job.panels_descend = rf_alternate(&w.panels_descend)
         set_rows(&job.x, x if l == 0 else base + ((l - 1) & 1) * between, B, w.input_size * job.itemsize)
         set_rows(&job.y, y if l == count - 1 else base + (l & 1) * between, B, w.hidden_size * job.itemsize)
-        job.h0 = s.h + l * state if s.h != NULL else base + 2 * between
-        job.h_n = s.h_out + l * state
-        if w.cell.has_c:
-            job.c0 = s.c + l * state if s.c != NULL else base + 2 * between
-            job.c_n = s.c_out + l * state
-        place_forward(&job, base + 3 * between)
+        for i in range(s.count):
+            job.state[i].first = s.before[i] + l * state if s.before[i] != NULL else base + 2 * between
+            job.state[i].last = s.after[i] + l * state
+        place_forward(&job, base + 3 * between, threads)
         with nogil:
             run_placed(&job, threads)
         if ear.stopped:
@@ -79,7 +79,7 @@ cdef inline void fill(Job *j, Weights w, Py_ssize_t T, Py_ssize_t B) noexcept:
     set_weights(j, w)
     set_order(j, T, B, False, None)
     set_rows(&j.x, NULL, B, w.input_size * j.itemsize)
-    j.h_in_y = True
+    j.h_in_y = w.cell.y_is_state
 
 
 cdef inline void set_rows(View *v, char *data, Py_ssize_t B, Py_ssize_t row) noexcept:
@@ -90,10 +90,10 @@ cdef inline void set_rows(View *v, char *data, Py_ssize_t B, Py_ssize_t row) noe
 cpdef step(tuple layers, x, tuple state, y, tuple state_out, int threads):
     """x (B, I), y (B, H), each state (layers, B, H) or None for zeros; contiguous, checked. A state_out may be its state."""
     cdef States s
-    s.h, s.h_out = address(state[0]), address(state_out[0])
-    s.c = s.c_out = NULL
-    if len(state) == 2:
-        s.c, s.c_out = address(state[1]), address(state_out[1])
+    cdef int i
+    s.count = <int>len(state)
+    for i in range(s.count):
+        s.before[i], s.after[i] = address(state[i]), address(state_out[i])
     run(layers, 1, cnp.PyArray_DIM(<cnp.ndarray>x, 0), address(x), address(y), &s, threads)
 
 
@@ -138,16 +138,23 @@ cdef inline bint apart(const char *a, size_t a_bytes, const char *b, size_t b_by
 
 cdef inline bint all_apart(char *x, size_t x_bytes, char *y, size_t y_bytes, const States *s, size_t each) noexcept:
     """y and the states out overlap nothing, but for a state out that is exactly its state in. each: bytes of a state."""
-    return (apart(y, y_bytes, x, x_bytes) and apart(y, y_bytes, s.h, each) and apart(y, y_bytes, s.c, each)
-            and apart(y, y_bytes, s.h_out, each) and apart(y, y_bytes, s.c_out, each)
-            and apart(s.h_out, each, x, x_bytes) and apart(s.c_out, each, x, x_bytes)
-            and (s.h_out == s.h or apart(s.h_out, each, s.h, each)) and (s.c_out == s.c or apart(s.c_out, each, s.c, each))
-            and apart(s.h_out, each, s.c, each) and apart(s.c_out, each, s.h, each)
-            and apart(s.h_out, each, s.c_out, each))
+    cdef int i, k
+    if not apart(y, y_bytes, x, x_bytes):
+        return False
+    for i in range(s.count):
+        if not (apart(y, y_bytes, s.before[i], each) and apart(y, y_bytes, s.after[i], each)
+                and apart(s.after[i], each, x, x_bytes)):
+            return False
+        for k in range(s.count):
+            if not (i == k and s.after[i] == s.before[i] or apart(s.after[i], each, s.before[k], each)):
+                return False
+            if i < k and not apart(s.after[i], each, s.after[k], each):
+                return False
+    return True
 
 
-cdef inline bint is_pair(value) noexcept:
-    return type(value) is tuple and len(<tuple>value) == 2
+cdef inline bint is_tuple(value, Py_ssize_t length) noexcept:
+    return type(value) is tuple and len(<tuple>value) == length
 
 
 cdef bint size_up(Sizes *z, x, bint one_step, Py_ssize_t layers, int kind, Py_ssize_t I, Py_ssize_t H) noexcept:
@@ -169,45 +176,46 @@ cdef bint size_up(Sizes *z, x, bint one_step, Py_ssize_t layers, int kind, Py_ss
     return fits(x, z, z.T if z.has_T else 0, I, False)
 
 
-cdef bint states_fit(const Sizes *z, bint two, state, Py_ssize_t H) noexcept:
-    """state: None, or h, or a pair (h, c), each an array or None."""
+cdef bint states_fit(const Sizes *z, int count, state, Py_ssize_t H) noexcept:
+    """state: None, or the state itself, or a tuple if there are several, each an array or None."""
+    cdef int i
     if state is None:
         return True
-    if not two:
+    if count == 1:
         return fits(state, z, z.layers, H, False)
-    if not is_pair(state):
+    if not is_tuple(state, count):
         return False
-    h, c = <tuple>state
-    return (h is None or fits(h, z, z.layers, H, False)) and (c is None or fits(c, z, z.layers, H, False))
+    for i in range(count):
+        part = (<tuple>state)[i]
+        if part is not None and not fits(part, z, z.layers, H, False):
+            return False
+    return True
 
 
 cdef run_sized(tuple layers, const Sizes *z, x, state, out, int threads):
     """The call of arrays that fit; None if those of out do not."""
     cdef Weights w = <Weights>layers[0]
     cdef Py_ssize_t H = w.hidden_size, itemsize = w.kernels.itemsize
-    cdef bint two = w.cell.has_c
     cdef States s
-    h = c = None
-    if state is not None:
-        h, c = state if two else (state, None)
-    c_out = None
+    cdef int i
+    s.count = w.cell.states
     if out is None:
         y = new_array(z, z.T if z.has_T else 0, H)
-        h_out = new_array(z, z.layers, H)
-        if two:
-            c_out = new_array(z, z.layers, H)
-        result = y, ((h_out, c_out) if two else h_out)
+        last = new_array(z, z.layers, H) if s.count == 1 else tuple([new_array(z, z.layers, H) for i in range(s.count)])
+        result = y, last
     else:
-        if not is_pair(out) or (two and not is_pair((<tuple>out)[1])):
+        if not is_tuple(out, 2) or (s.count > 1 and not is_tuple((<tuple>out)[1], s.count)):
             return None
         result = out
-        y, h_out = <tuple>out
-        if two:
-            h_out, c_out = <tuple>h_out
-        if not (fits(y, z, z.T if z.has_T else 0, H, True) and fits(h_out, z, z.layers, H, True)
-                and (not two or fits(c_out, z, z.layers, H, True))):
+        y, last = <tuple>out
+        if not fits(y, z, z.T if z.has_T else 0, H, True):
             return None
-    s.h, s.c, s.h_out, s.c_out = address(h), address(c), address(h_out), address(c_out)
+    for i in range(s.count):
+        part = last if s.count == 1 else (<tuple>last)[i]
+        if out is not None and not fits(part, z, z.layers, H, True):
+            return None
+        s.after[i] = address(part)
+        s.before[i] = NULL if state is None else address(state if s.count == 1 else (<tuple>state)[i])
     if out is not None and not all_apart(address(x), z.T * z.B * w.input_size * itemsize, address(y),
                                          z.T * z.B * H * itemsize, &s, z.layers * z.B * H * itemsize):
         return None
@@ -220,7 +228,7 @@ def try_frozen(tuple layers, bint one_step, x, state, out, int threads):
     cdef Weights w = <Weights>layers[0]
     cdef Sizes z
     if (size_up(&z, x, one_step, len(layers), w.kind, w.input_size, w.hidden_size)
-            and states_fit(&z, w.cell.has_c, state, w.hidden_size)):
+            and states_fit(&z, w.cell.states, state, w.hidden_size)):
         return run_sized(layers, &z, x, state, out, threads)
     return None
 
@@ -242,7 +250,7 @@ def try_live(str cell, int isa, tuple weights, int each, tuple blocks, Py_ssize_
     are used once stay where they are; others are packed."""
     cdef Sizes z
     cdef int index, kind
-    cdef const rf_cell *numbers = find_cell(cell, &index)
+    cdef const rf_cell *numbers = compiled_cell(cell, &index)
     cdef Py_ssize_t count = max(layers, 1), l, H
     cdef int descend = rf_alternate(&calls_descend)
     cdef list made = []
@@ -253,16 +261,16 @@ def try_live(str cell, int isa, tuple weights, int each, tuple blocks, Py_ssize_
         return None
     kind, H = cnp.PyArray_TYPE(<cnp.ndarray>w_hh), cnp.PyArray_DIM(<cnp.ndarray>w_hh, 1)
     if not ((kind == cnp.NPY_FLOAT or kind == cnp.NPY_DOUBLE)
-            and is_weight(w_ih, kind, numbers.gates * H, cnp.PyArray_DIM(<cnp.ndarray>w_ih, 1))
+            and is_weight(w_ih, kind, numbers.x_gates * H, cnp.PyArray_DIM(<cnp.ndarray>w_ih, 1))
             and size_up(&z, x, False, layers, kind, cnp.PyArray_DIM(<cnp.ndarray>w_ih, 1), H)
-            and states_fit(&z, numbers.has_c, state, H)):
+            and states_fit(&z, numbers.states, state, H)):
         return None
     for l in range(count):
         w_ih, w_hh = weights[l * each], weights[l * each + 1]
         if each == 4:
             b_ih, b_hh = weights[l * each + 2], weights[l * each + 3]
-        if not ((l == 0 or is_weight(w_ih, kind, numbers.gates * H, H)) and is_weight(w_hh, kind, numbers.gates * H, H)
-                and is_bias(b_ih, kind, numbers.gates * H) and is_bias(b_hh, kind, numbers.gates * H)):
+        if not ((l == 0 or is_weight(w_ih, kind, numbers.x_gates * H, H)) and is_weight(w_hh, kind, numbers.x_gates * H, H)
+                and is_bias(b_ih, kind, numbers.x_gates * H) and is_bias(b_hh, kind, numbers.x_gates * H)):
             return None
         if used_once(z.T, z.B):
             w = point_at(cell, isa, w_ih, w_hh, b_ih, b_hh, blocks)

@@ -14,17 +14,17 @@ from rnnfast._kernels._job cimport *
 cdef void begin_rows(Job *j, int thread) noexcept nogil:
     """Initial states by row; rows of length 0 are finished at once."""
     cdef Order *o = &j.order
+    cdef State *state
+    cdef int i
     cdef Py_ssize_t row, nbytes = j.hidden * j.itemsize, first = j.row_bounds[thread], last = j.row_bounds[thread + 1]
-    for row in range(first, last):
+    for i in range(j.cell.states):
+        state = &j.state[i]
         if o.ragged:
-            memcpy(j.h0_rows + row * nbytes, j.h0 + o.sample[row] * nbytes, nbytes)
-            if j.cell.has_c:
-                memcpy(j.c0_rows + row * nbytes, j.c0 + o.sample[row] * nbytes, nbytes)
-    if not j.recomputing:
-        for row in range(max(first, rows_at(o, 0)), last):
-            memcpy(j.h_n + sample_of(o, row) * nbytes, j.h0 + sample_of(o, row) * nbytes, nbytes)
-            if j.cell.has_c:
-                memcpy(j.c_n + sample_of(o, row) * nbytes, j.c0 + sample_of(o, row) * nbytes, nbytes)
+            for row in range(first, last):
+                memcpy(state.first_rows + row * nbytes, state.first + o.sample[row] * nbytes, nbytes)
+        if not j.recomputing:
+            for row in range(max(first, rows_at(o, 0)), last):
+                memcpy(state.last + sample_of(o, row) * nbytes, state.first + sample_of(o, row) * nbytes, nbytes)
 
 
 cdef void clear_ends(const Order *o, const View *v, Py_ssize_t nbytes, int thread, int threads) noexcept nogil:
@@ -39,7 +39,7 @@ cdef void clear_ends(const Order *o, const View *v, Py_ssize_t nbytes, int threa
 cdef void begin_projection(Job *j, Py_ssize_t first, Py_ssize_t last, rf_gemm *g) noexcept nogil:
     """Fills the product slots = x W_ih^T + bias of stored rows first .. last, but for its panels; x must be in line."""
     g.p.a, g.p.lda = j.x.data + first * line_step(&j.x, &j.order), line_step(&j.x, &j.order) // j.itemsize
-    g.p.rows, g.p.cols, g.p.k, g.p.k_panel = last - first, j.cell.gates * j.hidden, j.inputs, j.inputs
+    g.p.rows, g.p.cols, g.p.k, g.p.k_panel = last - first, j.cell.x_gates * j.hidden, j.inputs, j.inputs
     g.p.w, g.p.descending, g.p.packed_a = j.ih, j.ih == NULL and j.panels_descend, 0
     g.p.w_rows, g.p.w_step = j.ih_rows, j.ih_step
     g.ldc = j.cell.slots * j.hidden
@@ -53,7 +53,7 @@ cdef void project(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int threads)
     cdef Py_ssize_t begin, first, last, q, hint = s0, nbytes = j.inputs * j.itemsize
     cdef rf_gemm g
     window_rows(o, s0, s1, &first, &last)
-    begin, g.p.cols = first, j.cell.gates * j.hidden
+    begin, g.p.cols = first, j.cell.x_gates * j.hidden
     share_product(&g.p, j.kernels, in_line(&j.x, o), &first, &last, thread, threads)
     if first == last or g.p.panel0 == g.p.panel1:
         return
@@ -65,85 +65,163 @@ cdef void project(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int threads)
     j.kernels.gemm(&g)
 
 
-cdef inline void h_before(const Job *j, Py_ssize_t s, Py_ssize_t row, const void **h, ptrdiff_t *ld) noexcept nogil:
-    """Where h_{t-1} of step s begins for rows `row` and on, and its row stride in elements."""
-    cdef const Order *o = &j.order
-    ld[0] = j.hidden
+cdef inline void place_state(Job *j, Py_ssize_t s, Py_ssize_t first, int i, rf_rows *before, rf_rows *after) noexcept nogil:
+    """Where state i is, of rows `first` and on, before and after step s of a forward pass."""
+    cdef State *state = &j.state[i]
+    cdef bint in_place = j.cell.state[i].in_place, kept = j.save and j.cell.state[i].kept and not is_y(j, i)
+    cdef Py_ssize_t skipped = first * j.hidden * j.itemsize
+    set_place(before, NULL, j.hidden)
     if s == 0:
-        h[0] = (j.h0_rows if o.ragged else j.h0) + row * j.hidden * j.itemsize
-    elif j.h_in_y:
-        h[0] = at(&j.y, o, s - 1, row)
-        ld[0] = j.y.row // j.itemsize
+        before.at = <char *>first_of(j, i) + skipped
+    elif i == 0 and j.h_in_y:
+        set_place(before, at(&j.y, &j.order, s - 1, first), j.y.row // j.itemsize)
+    elif j.recomputing and not is_y(j, i) and at_checkpoint(j, s):
+        before.at = checkpoint_at(j, i, s, first)
+    elif kept:
+        before.at = kept_at(j, i, s - 1, first)
     else:
-        h[0] = j.h_rows[(s - 1) & 1] + row * j.hidden * j.itemsize
+        before.at = state.turn[0 if in_place else (s - 1) & 1] + skipped
+    if i == 0 and j.h_in_y:
+        set_place(after, at(&j.y, &j.order, s, first), j.y.row // j.itemsize)
+    elif kept:
+        set_place(after, kept_at(j, i, s, first), j.hidden)
+    else:
+        set_place(after, state.turn[0 if in_place else s & 1] + skipped, j.hidden)
 
 
-cdef void checkpoint_c(Job *j, Py_ssize_t s, const char *c, Py_ssize_t first, Py_ssize_t last,
-                       int thread, int threads) noexcept nogil:
-    """Keeps c before step s: rows first .. last, the units that this thread computes in the first phase."""
-    cdef int gates = j.cell.forward[0].gates
-    cdef Py_ssize_t width = units_of_panel(j.kernels, gates), unit0, unit1, row
-    cdef Py_ssize_t nbytes = j.hidden * j.itemsize
-    cdef char *to = j.c_checkpoints + ((s // j.checkpoint_every) * j.order.B + first) * nbytes
-    cdef rf_product p
-    own_panels(j, &p, gates, thread, threads)
-    unit0, unit1 = p.panel0 * width * j.itemsize, min(p.panel1 * width, j.hidden) * j.itemsize
+cdef void keep_checkpoint(Job *j, int i, Py_ssize_t s, const rf_rows *before, Py_ssize_t first, Py_ssize_t last,
+                          int thread, int threads) noexcept nogil:
+    """Keeps a state before step s: rows first .. last, the units that this thread computes in the first phase."""
+    cdef rf_step a
+    cdef Py_ssize_t width = units_of_panel(j.kernels, j.cell.forward[0].gates[0] if j.index >= 0 else 1), unit0, unit1, row
+    a.unit0 = a.unit1 = 0
+    own_panels(j, &a, &j.cell.forward[0], thread, threads)
+    if j.index >= 0:
+        a.unit0, a.unit1 = a.p[0].panel0 * width, min(a.p[0].panel1 * width, j.hidden)
+    unit0, unit1 = a.unit0 * j.itemsize, a.unit1 * j.itemsize
     for row in range(last - first):
-        memcpy(to + row * nbytes + unit0, c + row * nbytes + unit0, unit1 - unit0)
+        memcpy(checkpoint_at(j, i, s, first + row) + unit0, <char *>before.at + row * before.ld * j.itemsize + unit0,
+               unit1 - unit0)
+
+
+cdef void open_extras(Job *j, Py_ssize_t s, Py_ssize_t first, Py_ssize_t last, int thread, rf_step *a) noexcept nogil:
+    """Inputs, draws and numbers a row of rows first .. last of step s, for either pass."""
+    cdef const rf_cell *c = j.cell
+    cdef Py_ssize_t row, v
+    cdef char *values
+    cdef Extra *extra
+    cdef int i
+    for i in range(c.extras):
+        extra = &j.extra[i]
+        if j.order.ragged:
+            set_place(&a.extra[i], extra.rows + first * j.hidden * j.itemsize, j.hidden)
+            set_place(&a.d_extra[i], extra.d_rows + first * j.hidden * j.itemsize if extra.d.data != NULL else NULL, j.hidden)
+        else:
+            set_place(&a.extra[i], at(&extra.value, &j.order, s, first), extra.value.row // j.itemsize)
+            set_place(&a.d_extra[i], at(&extra.d, &j.order, s, first) if extra.d.data != NULL else NULL,
+                     extra.d.row // j.itemsize)
+    if c.row_values:
+        values = j.row_values + thread * c.row_values * j.order.B * j.itemsize
+        a.row_values, a.ld_row_values = values + first * j.itemsize, j.order.B
+        for i in range(c.row_inputs):
+            for row in range(first, last):
+                memcpy(values + (i * j.order.B + row) * j.itemsize, at(&j.extra[c.extras + i].value, &j.order, s, row),
+                       j.itemsize)
+    a.partials, a.ld_partials = j.partials + first * j.itemsize, j.order.B
+    set_place(&a.sums, j.sums + first * j.most_sums * j.hidden * j.itemsize, j.most_sums * j.hidden)
+
+
+cdef void gather_extras(Job *j, Py_ssize_t s, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    """If lengths differ, the rows of inputs and draws of step s, one after the other."""
+    cdef Py_ssize_t row, nbytes = j.hidden * j.itemsize
+    cdef int i
+    for i in range(j.cell.extras):
+        for row in range(first, last):
+            memcpy(j.extra[i].rows + row * nbytes, at(&j.extra[i].value, &j.order, s, row), nbytes)
+
+
+cdef void keep_row_values(Job *j, Py_ssize_t s, int thread, bint back) noexcept nogil:
+    """The numbers a row that backward reads: from this thread's memory to what is kept of its rows; or back, of all rows."""
+    cdef const rf_cell *c = j.cell
+    cdef Py_ssize_t row, first = j.row_bounds[thread], last = min(j.row_bounds[thread + 1], rows_at(&j.order, s))
+    cdef char *values
+    cdef char *kept
+    cdef int v
+    if back:
+        own_rows(j, thread, rows_at(&j.order, s), &first, &last)
+    for row in range(first, last):
+        kept = j.row_kept + (stored(&j.order, s) + row - j.slots_row) * c.row_saved * j.itemsize
+        for v in range(c.row_saved):
+            values = j.row_values + ((thread * c.row_values + c.row_inputs + v) * j.order.B + row) * j.itemsize
+            if back:
+                memcpy(values, kept + v * j.itemsize, j.itemsize)
+            else:
+                memcpy(kept + v * j.itemsize, values, j.itemsize)
 
 
 cdef void open_step(Job *j, Py_ssize_t s, Py_ssize_t first, Py_ssize_t last, int thread, int threads,
                     rf_step *a) noexcept nogil:
-    """Fills the step kernels' argument for rows first .. last of step s: all but the product's operands and panels."""
-    cdef Order *o = &j.order
-    cdef Py_ssize_t nbytes = j.hidden * j.itemsize
-    h_before(j, s, first, &a.h_prev, &a.ld_h_prev)
-    if j.h_in_y:
-        a.h, a.ld_h = at(&j.y, o, s, first), j.y.row // j.itemsize
-    else:
-        a.h, a.ld_h = j.h_rows[s & 1] + first * nbytes, j.hidden
-    if j.cell.has_c:
-        a.c = cell_at(j, s, first) if j.save else j.c_rows + first * nbytes
-        if s == 0:
-            a.c_prev = (j.c0_rows if o.ragged else j.c0) + first * nbytes
-        elif j.save and not (j.checkpoint_every and s % j.checkpoint_every == 0):
-            a.c_prev = cell_at(j, s - 1, first)
-        elif j.save:
-            a.c_prev = j.c_checkpoints + (s // j.checkpoint_every * o.B + first) * nbytes
-        else:
-            a.c_prev = a.c
-        if j.checkpoint_every and not j.save and s % j.checkpoint_every == 0:
-            checkpoint_c(j, s, <const char *>a.c_prev, first, last, thread, threads)
-    a.save, a.bias = j.save, j.bias_h
-    a.slots, a.ld_slots = slot_at(j, s, first, 0), j.cell.slots * j.hidden
-    a.p.rows, a.p.cols, a.p.k, a.p.k_panel, a.p.packed_a = last - first, j.hidden, j.hidden, j.hidden, 0
-    a.p.descending = (s ^ j.panels_descend) & 1
+    """Fills the step kernels' argument for rows first .. last of step s: all but the products' operands and panels."""
+    cdef int i
+    for i in range(j.cell.states):
+        place_state(j, s, first, i, &a.before[i], &a.after[i])
+        if j.checkpoint_every and not j.recomputing and not is_y(j, i) and at_checkpoint(j, s):
+            keep_checkpoint(j, i, s, &a.before[i], first, last, thread, threads)
+    a.save, a.vectors = j.save, j.vectors
+    set_place(&a.slots, slot_at(j, s, first, 0), j.cell.slots * j.hidden)
+    a.p[0].cols = j.hidden
+    a.p[0].rows = last - first
+    if j.index < 0:
+        open_extras(j, s, first, last, thread, a)
+        if j.y_rows != NULL:
+            set_place(&a.y, j.y_rows + first * j.hidden * j.itemsize, j.hidden)
+        elif not j.cell.y_is_state:
+            set_place(&a.y, at(&j.y, &j.order, s, first), j.y.row // j.itemsize)
 
 
 cdef void run_phase(Job *j, Py_ssize_t s, Py_ssize_t first, int p, rf_step *a) noexcept nogil:
     """Phase p of an open step, for the panels that are set."""
-    cdef int source = j.cell.forward[p].source
-    if source == RF_SRC_H:
-        a.p.a, a.p.lda = a.h_prev, a.ld_h_prev
+    cdef const rf_phase *phase = &j.cell.forward[p]
+    cdef const rf_forward_product *f
+    cdef rf_product *product
+    cdef const rf_rows *source
+    cdef int i
+    for i in range(phase.products):
+        f, product = &j.cell.forward_product[phase.first + i], &a.p[i]
+        if f.source < 0:
+            source = &a.before[RF_SRC_STATE - f.source]
+            product.a, product.lda = source.at, source.ld
+        else:
+            product.a, product.lda = slot_at(j, s, first, f.source), a.slots.ld
+        product.rows, product.cols, product.k, product.k_panel = a.p[0].rows, j.hidden, j.hidden, j.hidden
+        product.packed_a, product.descending = 0, (s ^ j.panels_descend) & 1
+        product.w, product.w_rows, product.w_step = j.hh[phase.first + i], NULL, j.hh_step
+        if product.w == NULL:
+            product.w_rows = j.hh_rows[phase.first + i]
+    if j.index >= 0:
+        j.kernels.forward[j.index][p].run(a)
     else:
-        a.p.a, a.p.lda = slot_at(j, s, first, source), a.ld_slots
-    a.p.w, a.p.w_rows, a.p.w_step = j.hh[p], j.hh_rows[p], j.hh_step
-    j.kernels.forward[j.index][p].run(a)
+        a.phase = phase
+        j.kernels.interpret(a)
 
 
 cdef void close_step(Job *j, Py_ssize_t s, Py_ssize_t first, const rf_step *a, int thread) noexcept nogil:
     """Writes what must stand elsewhere: whole rows, however the step was split."""
     cdef Order *o = &j.order
     cdef Py_ssize_t nbytes = j.hidden * j.itemsize, row, to_row = min(j.row_bounds[thread + 1], rows_at(o, s))
+    cdef const char *y = j.state[0].turn[s & 1] if j.cell.y_is_state else j.y_rows
+    cdef int i
+    if j.save and j.cell.row_saved:
+        keep_row_values(j, s, thread, False)
     if j.recomputing:
         return
-    if not j.h_in_y:
+    if not j.h_in_y and y != NULL:
         for row in range(j.row_bounds[thread], to_row):
-            memcpy(at(&j.y, o, s, row), j.h_rows[s & 1] + row * nbytes, nbytes)
+            memcpy(at(&j.y, o, s, row), y + row * nbytes, nbytes)
     for row in range(max(j.row_bounds[thread], rows_at(o, s + 1)), to_row):  # these have ended
-        memcpy(j.h_n + sample_of(o, row) * nbytes, <char *>a.h + (row - first) * a.ld_h * j.itemsize, nbytes)
-        if j.cell.has_c:
-            memcpy(j.c_n + sample_of(o, row) * nbytes, <char *>a.c + (row - first) * nbytes, nbytes)
+        for i in range(j.cell.states):
+            memcpy(j.state[i].last + sample_of(o, row) * nbytes,
+                   <char *>a.after[i].at + (row - first) * a.after[i].ld * j.itemsize, nbytes)
 
 
 cdef void forward_step(Job *j, Py_ssize_t s, int thread, int threads) noexcept nogil:
@@ -154,9 +232,12 @@ cdef void forward_step(Job *j, Py_ssize_t s, int thread, int threads) noexcept n
     own_rows(j, thread, rows_at(&j.order, s), &first, &last)
     if first >= last:
         return
+    if j.order.ragged and j.cell.extras:
+        gather_extras(j, s, j.row_bounds[thread], min(j.row_bounds[thread + 1], rows_at(&j.order, s)))
+        step_barrier(j, threads)
     open_step(j, s, first, last, thread, threads, &a)
-    for p in range(j.cell.phases):
-        own_panels(j, &a.p, j.cell.forward[p].gates, thread, threads)
+    for p in range(j.cell.forward_phases):
+        own_panels(j, &a, &j.cell.forward[p], thread, threads)
         run_phase(j, s, first, p, &a)
         step_barrier(j, threads)
     close_step(j, s, first, &a, thread)
@@ -165,8 +246,8 @@ cdef void forward_step(Job *j, Py_ssize_t s, int thread, int threads) noexcept n
 cdef inline bint stands_alone(const Job *j, int threads) noexcept nogil:
     """The call is one step that single_step can do: packed weights; units split, if anything is; one phase; blocks that end
     with panels."""
-    return (j.ih != NULL and j.order.S == 1 and j.cell.phases == 1 and in_line(&j.x, &j.order) and (threads == 1 or j.by_units)
-            and j.hidden % j.kernels.width == 0)
+    return (j.ih != NULL and j.order.S == 1 and j.cell.forward_phases == 1 and j.cell.forward_products == 1
+            and in_line(&j.x, &j.order) and (threads == 1 or j.by_units) and j.hidden % j.kernels.width == 0)
 
 
 cdef void single_step(Job *j, int thread, int threads) noexcept nogil:
@@ -174,11 +255,11 @@ cdef void single_step(Job *j, int thread, int threads) noexcept nogil:
 
     Every weight is used once, so the caches decide. Going through the blocks to and fro, call by call (j.panels_descend),
     begins with what the last call ended with: of weights twice as large as L2 nearly half are still there."""
-    cdef Py_ssize_t width = j.kernels.width, gates = j.cell.gates, blocks, n, unit, end
-    cdef Py_ssize_t wide = max(1, SINGLE_BYTES // (width * gates * (j.inputs + j.hidden) * j.itemsize)) * width
+    cdef Py_ssize_t width = j.kernels.width, blocks, n, unit, end
+    cdef Py_ssize_t wide = max(1, SINGLE_BYTES // (width * gates_of(j) * (j.inputs + j.hidden) * j.itemsize)) * width
     cdef Py_ssize_t unit0 = j.hidden // width * thread // threads * width
     cdef Py_ssize_t unit1 = j.hidden // width * (thread + 1) // threads * width
-    cdef Py_ssize_t panel = units_of_panel(j.kernels, <int>gates)
+    cdef Py_ssize_t panel = units_of_panel(j.kernels, j.cell.forward[0].gates[0])
     cdef rf_step a
     cdef rf_gemm g
     cdef int gate
@@ -189,10 +270,11 @@ cdef void single_step(Job *j, int thread, int threads) noexcept nogil:
     for n in range(blocks):
         unit = unit0 + (blocks - 1 - n if j.panels_descend else n) * wide
         end = min(unit + wide, unit1)
-        for gate in range(gates):
+        for gate in range(j.cell.x_gates):
             g.p.panel0, g.p.panel1 = (gate * j.hidden + unit) // width, (gate * j.hidden + end) // width
             j.kernels.gemm(&g)
-        a.p.panel0, a.p.panel1 = unit // panel, end // panel
+        a.p[0].panel0, a.p[0].panel1 = unit // panel, end // panel
+        a.unit0, a.unit1 = unit, end
         run_phase(j, 0, 0, 0, &a)
     step_barrier(j, threads)
     close_step(j, 0, 0, &a, thread)
@@ -212,8 +294,9 @@ cdef bint forward_window(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int t
 
 
 cdef void forward_task(void *arg, int thread, int threads) noexcept nogil:
-    cdef Job j = (<Job *>arg)[0]  # each thread moves slots_row along for itself
+    cdef Job j  # each thread moves slots_row along for itself
     cdef Py_ssize_t s0 = 0, s1, end
+    memcpy(&j, arg, job_bytes((<Job *>arg).cell))
     enter(&j, threads)
     begin_rows(&j, thread)
     clear_ends(&j.order, &j.y, j.hidden * j.itemsize, thread, threads)

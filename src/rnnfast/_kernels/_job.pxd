@@ -23,63 +23,84 @@ cdef struct Order:
     const Py_ssize_t *first     # (S+1,) stored row of (s, row 0)
 
 
+cdef struct State:
+    # memory of one state and of its gradient; (B, H) each where nothing else stands
+    char *first                 # by sample: before the first step
+    char *last                  # by sample: after the last
+    char *first_rows            # by row, if lengths differ
+    char *turn[2]               # by row: after even and after odd steps; of states that are written in place the first alone
+    char *kept                  # (rows of a window or R, H), as slots
+    char *checkpoints           # (windows, B, H) before each window
+    const char *d_last          # by sample, or NULL = zeros
+    char *d_first
+    char *d                     # by row: what goes from step to step
+
+
+cdef struct Extra:
+    # an input or a draw, (T, B, H) or (T, B), whatever the strides of T and B
+    View value, d               # d.data NULL: no gradient
+    char *rows                  # (B, H) gathered by row, if lengths differ
+    char *d_rows
+
+
 cdef struct Job:
     Order order
     const rf_cell *cell
     const rf_kernels *kernels
-    int index                   # of the cell in the kernel tables
+    int index                   # of the cell in the kernel tables, -1 if it is interpreted
     Py_ssize_t inputs, hidden, itemsize   # I, H (I is a macro of complex.h), bytes of an element
     const char *ih
     const char *bias_x
-    const char *bias_h
-    const char *hh[RF_MAX_PHASES]
-    const void **ih_rows        # of weights that are not packed: ih and hh are NULL
-    const void **hh_rows[RF_MAX_PHASES]
+    const char *vectors
+    char **hh                   # of each forward product
+    const void **ih_rows        # of weights that are not packed: ih and those of hh are NULL
+    const void ***hh_rows
     ptrdiff_t ih_step, hh_step
     const char *back_ih
-    const char *back_hh[RF_MAX_PHASES]
+    char **back_hh              # of each backward product
     View x, y, dy, dx
-    char *h0                    # (B, H) by sample, each
-    char *c0
-    char *h_n
-    char *c_n
+    Extra *extra                # of the cell's extras, then of its row inputs
     Py_ssize_t chunk            # steps that are projected at a time
-    bint save                   # forward leaves slots and cells as backward needs them
-    bint h_in_y                 # y is where h lives; else in h_rows, turn by turn
+    bint save                   # forward leaves slots and kept states as backward needs them
+    bint h_in_y                 # y is where state 0 lives; else it is in `turn`
     bint panels_descend         # the first step goes through its panels from the last to the first
     bint recomputing            # y and final states are not written again
     char *slots                 # (rows of a window or R, slots*H)
     Py_ssize_t slots_row        # stored row that slots begins with
-    char *cells                 # (as slots, H) saved c
-    char *h_rows[2]             # (B, H) by row, each
-    char *c_rows
-    char *h0_rows
-    char *c0_rows
+    char *row_kept              # (R or rows of a window, row_saved), as slots
+    char *y_rows                # (B, H) of an output that is no state, where it does not go into y directly
     char *x_rows                # gathered rows of x or of dx
-    char *c_checkpoints         # (windows, B, H) c before each window
     Py_ssize_t checkpoint_every # steps between checkpoints, 0 = none
+    char *sums                  # (B, sums*H) of the phase with most of them
+    Py_ssize_t most_sums
+    char *row_values            # (threads, row_values, B)
+    char *partials              # (partials, vectors of H units, B)
     # backward only
-    const char *dh_n            # (B, H) by sample, or NULL = zeros
-    const char *dc_n
-    char *dh0
-    char *dc0
-    char *d_weight[2]           # (G*H, I) and (G*H, H)
+    char *d_weight[2]           # (x_gates*H, I) and (h_gates*H, H)
     const int *block            # of each gate, its block of rows there; NULL: in order
-    char *d_bias[2]             # (G*H) each, or NULL
-    char *carry                 # (B, H) by row, each
-    char *dc
+    char *d_bias[2]             # (x_gates*H) and (h_gates*H), or NULL
+    char *d_vectors             # (vectors, H)
+    char *d_vector_rows         # (B, vectors*H) by row, the sums over steps
     char *dy_rows
-    char *hp_rows
+    char *before_rows           # state 0 of y before and after a step, if lengths differ
+    char *after_rows
     char *next_window_slots     # (B, slots*H) gradients of the first step of the window just done
     char *pack                  # threads times pack_bytes
     size_t pack_bytes
     Py_ssize_t pack_rows        # of one block of a weight gradient's product: GRADIENT_ROWS, or all there are
     # who does what
     const Py_ssize_t *row_bounds # (threads+1) thread i has rows row_bounds[i] .. row_bounds[i+1]
+    Py_ssize_t own[5][2]        # by gates of a phase: panels of this thread; own_panels
     bint by_units               # steps: each thread all rows and its share of the units, a barrier a phase; else its rows
     Ear *ear                    # the way out of a long call: `interrupted`. The caller's, shared by all threads
     int threads                 # that run the job
     uint64_t fp                 # the thread's floating point environment before it
+    State state[RF_MAX_STATES]  # the last, since only those that the cell has are cleared and copied: job_bytes
+
+
+cdef inline size_t job_bytes(const rf_cell *cell) noexcept nogil:
+    """Of a job, without states that the cell does not have."""
+    return sizeof(Job) - (RF_MAX_STATES - cell.states) * sizeof(State)
 
 
 cdef enum:
@@ -126,8 +147,15 @@ cdef inline char *at(const View *v, const Order *o, Py_ssize_t s, Py_ssize_t row
 cdef inline char *slot_at(const Job *j, Py_ssize_t s, Py_ssize_t row, Py_ssize_t slot) noexcept nogil:
     return j.slots + ((stored(&j.order, s) + row - j.slots_row) * j.cell.slots + slot) * j.hidden * j.itemsize
 
-cdef inline char *cell_at(const Job *j, Py_ssize_t s, Py_ssize_t row) noexcept nogil:
-    return j.cells + (stored(&j.order, s) + row - j.slots_row) * j.hidden * j.itemsize
+cdef inline char *kept_at(const Job *j, int state, Py_ssize_t s, Py_ssize_t row) noexcept nogil:
+    return j.state[state].kept + (stored(&j.order, s) + row - j.slots_row) * j.hidden * j.itemsize
+
+cdef inline bint is_y(const Job *j, int state) noexcept nogil:
+    return state == 0 and j.cell.y_is_state
+
+cdef inline Py_ssize_t gates_of(const Job *j) noexcept nogil:
+    """Of the wider weight, in estimates of work."""
+    return max(j.cell.x_gates, j.cell.h_gates)
 
 cdef inline bint in_line(const View *v, const Order *o) noexcept nogil:
     """Stored rows are equally far apart in the array: a product can use it in place."""
@@ -138,7 +166,7 @@ cdef inline Py_ssize_t line_step(const View *v, const Order *o) noexcept nogil:
 
 cdef inline Py_ssize_t rows_of_work(const Job *j, Py_ssize_t depth) noexcept nogil:
     """Rows whose products with the weights of G*H units, so deep, take less than 0.1 s; at least 1."""
-    return max(1, <Py_ssize_t>(CHUNK_FLOPS * <double>j.kernels.lanes / (2.0 * j.cell.gates * j.hidden * depth)))
+    return max(1, <Py_ssize_t>(CHUNK_FLOPS * <double>j.kernels.lanes / (2.0 * gates_of(j) * j.hidden * depth)))
 
 cdef inline char *row_address(const View *v, const Order *o, Py_ssize_t stored_row, Py_ssize_t *hint) noexcept nogil:
     """Address of a stored row in a (T, B, n) array. hint: a step at or before the row's; moves on."""
@@ -147,6 +175,23 @@ cdef inline char *row_address(const View *v, const Order *o, Py_ssize_t stored_r
     while o.first[hint[0] + 1] <= stored_row:
         hint[0] += 1
     return at(v, o, hint[0], stored_row - o.first[hint[0]])
+
+
+cdef inline void set_place(rf_rows *to, const void *data, ptrdiff_t ld) noexcept nogil:
+    to.at, to.ld = <void *>data, ld
+
+
+cdef inline const char *first_of(const Job *j, int i) noexcept nogil:
+    """A state before the first step, by row."""
+    return j.state[i].first_rows if j.order.ragged else j.state[i].first
+
+
+cdef inline bint at_checkpoint(const Job *j, Py_ssize_t s) noexcept nogil:
+    return j.checkpoint_every != 0 and s % j.checkpoint_every == 0
+
+
+cdef inline char *checkpoint_at(const Job *j, int i, Py_ssize_t s, Py_ssize_t row) noexcept nogil:
+    return j.state[i].checkpoints + (s // j.checkpoint_every * j.order.B + row) * j.hidden * j.itemsize
 
 
 # ---- who does what -------------------------------------------------------------------------------------------------------
@@ -159,11 +204,23 @@ cdef inline Py_ssize_t units_of_panel(const rf_kernels *k, int gates) noexcept n
     """Units of a panel with so many gates side by side."""
     return k.width if gates == 1 else k.lanes
 
-cdef inline void own_panels(const Job *j, rf_product *p, int gates, int thread, int threads) noexcept nogil:
-    """Sets the panels that a thread computes in a phase."""
-    cdef Py_ssize_t count = panel_count(j.kernels, j.hidden, gates)
-    p.panel0 = count * thread // threads if j.by_units else 0
-    p.panel1 = count * (thread + 1) // threads if j.by_units else count
+cdef inline void own_panels(Job *j, rf_step *a, const rf_phase *phase, int thread, int threads) noexcept nogil:
+    """Sets the panels and the units that a thread computes in a phase. All products of a program's phase must have the same
+    units, so shares are of whole panels of one gate, the widest; a compiled kernel's single product is shared more evenly."""
+    cdef int gates = phase.gates[0] if j.index >= 0 else 1, i
+    cdef Py_ssize_t share, each, first, last
+    if j.own[gates][1] == 0:  # the thread's copy of the job remembers
+        share = panel_count(j.kernels, j.hidden, gates)
+        j.own[gates][0] = share * thread // threads if j.by_units else 0
+        j.own[gates][1] = share * (thread + 1) // threads if j.by_units else share
+    first, last = j.own[gates][0], j.own[gates][1]
+    if j.index >= 0:
+        a.p[0].panel0, a.p[0].panel1 = first, last
+        return
+    a.unit0, a.unit1 = first * j.kernels.width, min(last * j.kernels.width, j.hidden)
+    for i in range(phase.products):
+        each = units_of_panel(j.kernels, phase.gates[i])
+        a.p[i].panel0, a.p[i].panel1 = a.unit0 // each, (a.unit1 + each - 1) // each
 
 cdef inline void share_product(rf_product *p, const rf_kernels *k, bint by_columns, Py_ssize_t *first, Py_ssize_t *last,
                                int thread, int threads) noexcept nogil:

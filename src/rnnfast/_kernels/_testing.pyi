@@ -1,6 +1,6 @@
 """Types of the compiled module _testing."""
 
-from typing import Any, Literal
+from typing import Any
 
 from rnnfast._kernels._weights import Weights
 from rnnfast._types import Array
@@ -17,14 +17,11 @@ def exceed_cpus(on: bool) -> bool:
 def team(want: int, brief: bool) -> int:
     """How many threads a call that wants so many would have now."""
 
-def apply(function: Literal["tanh", "sigmoid"], isa: int, x: Array) -> Array:
-    """The kernels' own vector math on a contiguous float array; a new array."""
+def apply(function: str, isa: int, x: Array) -> Array:
+    """An operation of programs with one argument (csrc/ops.h) on a contiguous float array; a new array."""
 
 def numbers(name: str) -> dict[str, Any]:
     """The numbers of a compiled cell."""
-
-def problem(numbers: dict[str, Any]) -> str:
-    """What the loops could not do with these numbers; "" if they can do all."""
 
 def steps(
     layers: tuple[Weights, ...],

@@ -5,6 +5,7 @@ cimport numpy as cnp
 
 from rnnfast._kernels cimport _call, _fast_path
 from rnnfast._kernels._core cimport *
+from rnnfast._kernels._core import operations
 
 cnp.import_array()
 
@@ -38,45 +39,29 @@ def team(int want, bint brief):
 
 # ---- vector math -----------------------------------------------------------------------------------------------------------
 def apply(str function, int isa, cnp.ndarray x):
-    """The kernels' own "tanh" or "sigmoid" of a contiguous float array; a new array."""
-    cdef const rf_kernels *kernels = isa_kernels(isa, cnp.PyArray_ITEMSIZE(x))
+    """An operation of programs with one argument (csrc/ops.h) on a contiguous float array; a new array."""
     cdef cnp.ndarray y = cnp.PyArray_EMPTY(cnp.PyArray_NDIM(x), cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x), 0)
-    if function == "tanh":
-        kernels.tanh(cnp.PyArray_DATA(x), cnp.PyArray_DATA(y), cnp.PyArray_SIZE(x))
-    else:
-        kernels.sigmoid(cnp.PyArray_DATA(x), cnp.PyArray_DATA(y), cnp.PyArray_SIZE(x))
+    cdef const rf_kernels *kernels = isa_kernels(isa, cnp.PyArray_ITEMSIZE(x))
+    cdef int op = list(operations()).index(function)
+    kernels.apply(op, cnp.PyArray_DATA(x), NULL, NULL, cnp.PyArray_DATA(y), cnp.PyArray_SIZE(x))
     return y
 
 
 # ---- cells -----------------------------------------------------------------------------------------------------------------
 def numbers(str name):
-    """The numbers of a compiled cell as a dictionary; phases and products are lists of dictionaries."""
-    cdef int index, i
-    cdef rf_cell c = find_cell(name, &index)[0]
+    """The numbers of a compiled cell as a dictionary; phases, products and states are lists of dictionaries."""
+    cdef int index
+    cdef rf_cell c = compiled_cell(name, &index)[0]
     return {
-        "gates": c.gates, "slots": c.slots, "saves_slots": c.saves_slots, "has_c": c.has_c, "has_carry": c.has_carry,
-        "reads_h_prev": c.reads_h_prev, "reads_h": c.reads_h, "split_bias": c.split_bias,
-        "forward": [c.forward[i] for i in range(c.phases)],
-        "backward": [c.backward[i] for i in range(c.phases)],
+        "x_gates": c.x_gates, "h_gates": c.h_gates, "slots": c.slots, "saves_slots": c.saves_slots, "y_is_state": c.y_is_state,
+        "state": [c.state[i] for i in range(c.states)],
+        "ih_of_slot": list(c.ih_of_slot)[:c.x_gates], "merged": list(c.merged)[:c.x_gates],
+        "hh_of_slot": list(c.hh_of_slot)[:c.slots], "split": list(c.split)[:c.split_biases],
+        "forward_product": [c.forward_product[i] for i in range(c.forward_products)],
+        "backward_product": [c.backward_product[i] for i in range(c.backward_products)],
+        "phases": [(c.forward[i].first, c.forward[i].products, c.forward[i].gates[0]) for i in range(c.forward_phases)],
         "product": [c.product[i] for i in range(c.products)],
     }
-
-
-def problem(dict numbers):
-    """What the loops could not do with these numbers, in the form of `numbers`; "" if they can do all. Lists may be longer than
-    there is room for: what is beyond only counts."""
-    cdef rf_cell c
-    cdef char text[200]
-    cdef int i
-    c.name, c.phases, c.products = b"test", <int>len(numbers["forward"]), <int>len(numbers["product"])
-    c.gates, c.slots, c.saves_slots, c.has_c = numbers["gates"], numbers["slots"], numbers["saves_slots"], numbers["has_c"]
-    c.has_carry, c.reads_h_prev, c.reads_h = numbers["has_carry"], numbers["reads_h_prev"], numbers["reads_h"]
-    c.split_bias = numbers["split_bias"]
-    for i in range(min(c.phases, RF_MAX_PHASES)):
-        c.forward[i], c.backward[i] = numbers["forward"][i], numbers["backward"][i]
-    for i in range(min(c.products, RF_MAX_PRODUCTS)):
-        c.product[i] = numbers["product"][i]
-    return text.decode() if cell_problem(&c, -1, text, sizeof(text)) else ""
 
 
 # ---- for bench/step_overhead.py ---------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from typing import Any, final
 
+from rnnfast._kernels._code import Code
 from rnnfast._types import Array
 
 @final
@@ -20,29 +21,32 @@ class Weights:
     def itemsize(self) -> int: ...
     @property
     def nbytes(self) -> int: ...
+    def keeping_states(self) -> Weights: ...
     def __reduce__(self) -> Any: ...
 
 def pack(
-    cell: str,
+    cell: str | Code,
     isa: int,
     trainable: bool,
     threads: int,
     w_ih: Array,
-    w_hh: Array,
+    w_hh: Array | None,
     b_ih: Array | None = None,
     b_hh: Array | None = None,
     blocks: tuple[int, ...] | None = None,
+    vectors: Array | None = None,
 ) -> Weights:
     """Packs arrays of one float dtype, checked by the caller. trainable: also as backward needs them. blocks: of each gate,
-    which block of rows it has; None: in order."""
+    which block of rows it has; None: in order. vectors: (n, H) as the cell has them."""
 
 def point_at(
-    cell: str,
+    cell: str | Code,
     isa: int,
     w_ih: Array,
-    w_hh: Array,
+    w_hh: Array | None,
     b_ih: Array | None = None,
     b_hh: Array | None = None,
     blocks: tuple[int, ...] | None = None,
+    vectors: Array | None = None,
 ) -> Weights:
     """As `pack`, for weights that are used once: they stay where they are, and must not change meanwhile."""

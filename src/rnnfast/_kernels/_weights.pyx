@@ -2,12 +2,12 @@
 """From the weights of one layer and direction to the panels that the products read (csrc/tile.h draws them)."""
 cimport cython
 cimport numpy as cnp
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 cnp.import_array()
 
 cdef enum:
-    MOST_SETS = 2 + 2 * RF_MAX_PHASES   # sets of panels of one Weights: W_ih, and each phase of W_hh, both orientations
+    MOST_SETS = 2 + 2 * RF_MAX_PRODUCTS # sets of panels of one Weights: W_ih, and each product of W_hh, both orientations
     BYTES_PER_THREAD = 2097152          # packing takes no further thread for less: 0.1 ms
 
 
@@ -90,28 +90,36 @@ cdef bint is_weight(w, int kind, Py_ssize_t rows, Py_ssize_t columns) noexcept:
             and cnp.PyArray_STRIDE(a, 1) % cnp.PyArray_ITEMSIZE(a) == 0)
 
 
-cdef const void **list_rows(const void **rows, Weights w, cnp.ndarray array, int gate, int gates) noexcept:
-    """rows[i] = address of row i of the gates gate .. gate+gates. Returns the end."""
+cdef const rf_cell *find_cell(cell, int *index) except NULL:
+    """Of a compiled cell by its name, or of the code of any other."""
+    if type(cell) is Code:
+        index[0] = -1
+        return &(<Code>cell).cell
+    return compiled_cell(cell, index)
+
+
+cdef const void **list_gate(const void **rows, Weights w, cnp.ndarray array, int gate) noexcept:
+    """rows[i] = address of row i of a gate. Returns the end."""
     cdef Py_ssize_t step = cnp.PyArray_STRIDE(array, 0), i
-    cdef char *row
-    cdef int g
-    for g in range(gate, gate + gates):
-        row = row_of(array, w.block[g], w.hidden_size)
-        for i in range(w.hidden_size):
-            rows[i] = row + i * step
-        rows += w.hidden_size
-    return rows
+    cdef char *row = row_of(array, w.block[gate], w.hidden_size)
+    for i in range(w.hidden_size):
+        rows[i] = row + i * step
+    return rows + w.hidden_size
 
 
 cdef const void **list_slots(const void **rows, Weights w, cnp.ndarray array) noexcept:
-    """The same of all gates, in the order of the slots that they are projected to."""
-    cdef const rf_weight_product *one
-    cdef int p
-    for p in range(w.cell.products):
-        one = &w.cell.product[p]
-        if one.source == RF_SRC_X:
-            list_rows(rows + one.slot * w.hidden_size, w, array, one.gate, one.gates)
-    return rows + w.cell.gates * w.hidden_size
+    """The same of all gates of x, in the order of the slots that they are projected to."""
+    cdef int slot
+    for slot in range(w.cell.x_gates):
+        rows = list_gate(rows, w, array, w.cell.ih_of_slot[slot])
+    return rows
+
+
+cdef const void **list_forward(const void **rows, Weights w, cnp.ndarray array, const rf_forward_product *f) noexcept:
+    cdef int i
+    for i in range(f.gates):
+        rows = list_gate(rows, w, array, f.gate[i])
+    return rows
 
 
 @cython.final
@@ -119,40 +127,54 @@ cdef class Weights:
     def __init__(self):
         raise TypeError("Weights: made by pack")
 
-    cdef _describe(self, str cell, int isa, cnp.ndarray w_ih, cnp.ndarray w_hh, tuple blocks):
-        """All but the memory. blocks: of each gate, which block of rows it has; None: in order."""
-        cdef int g
-        self.cell, self.isa = find_cell(cell, &self.index), isa
+    cdef _describe(self, cell, int isa, cnp.ndarray w_ih, w_hh, tuple blocks):
+        """All but the memory of weights. blocks: of each gate, which block of rows it has; None: in order."""
+        cdef const rf_phase *phase
+        cdef Pieces pieces
+        cdef int i, p
+        self.cell, self.isa, self.code = find_cell(cell, &self.index), isa, cell
         self.kernels, self.kind = isa_kernels(isa, cnp.PyArray_ITEMSIZE(w_ih)), cnp.PyArray_TYPE(w_ih)
-        self.input_size, self.hidden_size = cnp.PyArray_DIM(w_ih, 1), cnp.PyArray_DIM(w_hh, 1)
+        self.input_size, self.hidden_size = cnp.PyArray_DIM(w_ih, 1), cnp.PyArray_DIM(w_ih, 0) // self.cell.x_gates
         self.permuted = blocks is not None
-        for g in range(self.cell.gates):
-            self.block[g] = g if blocks is None else <int>blocks[g]
+        for i in range(max(self.cell.x_gates, self.cell.h_gates)):
+            self.block[i] = i if blocks is None else <int>blocks[i]
+        for p in range(self.cell.forward_phases + self.cell.backward_phases):
+            phase = &self.cell.forward[p] if p < self.cell.forward_phases else &self.cell.backward[p - self.cell.forward_phases]
+            for i in range(phase.products):
+                self.most_sums = max(self.most_sums, phase.sum[i] + phase.gates[i])
+        self.hh = <char **>self.few
+        if max(self.cell.forward_products, self.cell.backward_products) > RF_COMPILED_PHASES:
+            self.tables = Buffer((2 * self.cell.forward_products + self.cell.backward_products) * sizeof(void *))
+            memset(self.tables.data, 0, self.tables.nbytes)
+            self.hh = <char **>self.tables.data
+        self.hh_rows = <const void ***>(self.hh + self.cell.forward_products)
+        self.back_hh = <char **>(self.hh_rows + self.cell.forward_products)
 
-    cdef _pack(self, bint trainable, int threads, cnp.ndarray w_ih, cnp.ndarray w_hh, b_ih, b_hh):
+    cdef _pack(self, bint trainable, int threads, cnp.ndarray w_ih, w_hh, b_ih, b_hh, vectors):
         """Everything in panels. What there will be comes first, then the memory for it, then the contents."""
-        cdef Py_ssize_t G = self.cell.gates, H = self.hidden_size, I = self.input_size
-        cdef Buffer row_lists = Buffer((1 + 2 * self.cell.phases) * G * H * sizeof(void *))
+        cdef Py_ssize_t X = self.cell.x_gates, H = self.hidden_size, I = self.input_size
+        cdef Buffer row_lists = Buffer((X + 2 * self.cell.h_gates) * H * sizeof(void *))
         cdef const void **rows = <const void **>row_lists.data
         cdef const void **end = list_slots(rows, self, w_ih)
-        cdef const rf_forward_phase *forward
-        cdef const rf_backward_phase *backward
+        cdef const rf_forward_product *forward
+        cdef const rf_backward_product *backward
         cdef Packing packing
         cdef size_t biases
-        cdef int i
+        cdef int i, slot
         packing.kernels, packing.sets = self.kernels, 0
         packing.pieces.base, packing.pieces.used = NULL, 0
-        plan(&packing, &self.ih, rows, step_of(w_ih), G * H, I, 1)
+        plan(&packing, &self.ih, rows, step_of(w_ih), X * H, I, 1)
         if trainable:
-            plan(&packing, &self.back_ih, rows, step_of(w_ih), G * H, I, 0)
-        for i in range(self.cell.phases):
-            forward, backward, rows = &self.cell.forward[i], &self.cell.backward[i], end
-            end = list_rows(rows, self, w_hh, forward.gate, forward.gates)
+            plan(&packing, &self.back_ih, rows, step_of(w_ih), X * H, I, 0)
+        for i in range(self.cell.forward_products):
+            forward, rows = &self.cell.forward_product[i], end
+            end = list_forward(rows, self, w_hh, forward)
             plan(&packing, &self.hh[i], rows, step_of(w_hh), H, H, forward.gates)
-            if trainable:
-                rows = end
-                end = list_rows(rows, self, w_hh, backward.gate, backward.gates)
-                plan(&packing, &self.back_hh[i], rows, step_of(w_hh), backward.gates * H, H, 0)
+        for i in range(self.cell.backward_products if trainable else 0):
+            backward, rows = &self.cell.backward_product[i], end
+            for slot in range(backward.slot, backward.slot + backward.gates):
+                end = list_gate(end, self, w_hh, self.cell.hh_of_slot[slot])
+            plan(&packing, &self.back_hh[i], rows, step_of(w_hh), backward.gates * H, H, 0)
         biases = packing.pieces.used
         self._take_biases(&packing.pieces)
         self.trainable, self.memory = trainable, Buffer(packing.pieces.used)
@@ -162,50 +184,62 @@ cdef class Weights:
         with nogil:
             pack_by_threads(&packing, threads)
         self._take_biases(&packing.pieces)
-        self._fill_biases(b_ih, b_hh)
+        self._fill_biases(b_ih, b_hh, vectors)
 
-    cdef _point(self, cnp.ndarray w_ih, cnp.ndarray w_hh, b_ih, b_hh):
+    cdef _point(self, cnp.ndarray w_ih, w_hh, b_ih, b_hh, vectors):
         """Nothing in panels, only the addresses of the rows: the arrays must live on and stay as they are."""
         cdef Pieces pieces
-        cdef Py_ssize_t list_bytes = self.cell.gates * self.hidden_size * sizeof(void *)
+        cdef Py_ssize_t list_bytes = (self.cell.x_gates + self.cell.h_gates) * self.hidden_size * sizeof(void *)
         cdef const void **rows
         cdef int i
-        pieces.base, pieces.used = NULL, 2 * list_bytes
+        pieces.base, pieces.used = NULL, list_bytes
         self._take_biases(&pieces)
         self.memory = Buffer(pieces.used)
-        rows = self.ih_rows = <const void **>self.memory.data
-        rows = list_slots(rows, self, w_ih)
-        for i in range(self.cell.phases):
-            self.hh_rows[i] = rows
-            rows = list_rows(rows, self, w_hh, self.cell.forward[i].gate, self.cell.forward[i].gates)
-        self.ih_step, self.hh_step = step_of(w_ih), step_of(w_hh)
-        pieces.base, pieces.used = self.memory.data, 2 * list_bytes
+        self.ih_rows = <const void **>self.memory.data
+        rows = list_slots(self.ih_rows, self, w_ih)
+        self.ih_step = step_of(w_ih)
+        for i in range(self.cell.forward_products):
+            self.hh_rows[i], self.hh_step = rows, step_of(w_hh)
+            rows = list_forward(rows, self, w_hh, &self.cell.forward_product[i])
+        pieces.base, pieces.used = self.memory.data, list_bytes
         self._take_biases(&pieces)
-        self._fill_biases(b_ih, b_hh)
+        self._fill_biases(b_ih, b_hh, vectors)
 
     cdef void _take_biases(self, Pieces *p) noexcept:
-        self.bias_x = take_piece(p, self.cell.gates * self.hidden_size * self.kernels.itemsize)
-        self.bias_h = take_piece(p, self.hidden_size * self.kernels.itemsize)
+        self.bias_x = take_piece(p, self.cell.x_gates * self.hidden_size * self.kernels.itemsize)
+        self.vectors = take_piece(p, (self.cell.split_biases + self.cell.vectors) * self.hidden_size * self.kernels.itemsize)
 
-    cdef void _fill_biases(self, b_ih, b_hh) noexcept:
-        """bias_x = b_ih + b_hh in slot order; b_hh of the split gate goes to bias_h instead. None is zeros."""
-        cdef Py_ssize_t H = self.hidden_size
-        cdef const rf_weight_product *one
-        cdef int p, gate
-        memset(self.bias_x, 0, self.bias_h - self.bias_x + H * self.kernels.itemsize)
-        for p in range(self.cell.products):
-            one = &self.cell.product[p]
-            if one.source == RF_SRC_X:
-                for gate in range(one.gate, one.gate + one.gates):
-                    to = self.bias_x + (one.slot + gate - one.gate) * H * self.kernels.itemsize
-                    self._add_bias(to, b_ih, gate)
-                    self._add_bias(self.bias_h if gate == self.cell.split_bias else to, b_hh, gate)
+    cdef void _fill_biases(self, b_ih, b_hh, vectors) noexcept:
+        """bias_x = b_ih + b_hh in slot order, but for the b_hh that stand apart. None is zeros."""
+        cdef Py_ssize_t nbytes = self.hidden_size * self.kernels.itemsize
+        cdef int i
+        memset(self.bias_x, 0, self.cell.x_gates * nbytes)
+        memset(self.vectors, 0, self.cell.split_biases * nbytes)
+        for i in range(self.cell.x_gates):
+            self._add_bias(self.bias_x + i * nbytes, b_ih, self.cell.ih_of_slot[i])
+            if self.cell.merged[i] >= 0:
+                self._add_bias(self.bias_x + i * nbytes, b_hh, self.cell.merged[i])
+        for i in range(self.cell.split_biases):
+            self._add_bias(self.vectors + i * nbytes, b_hh, self.cell.split[i])
+        if self.cell.vectors:
+            memcpy(self.vectors + self.cell.split_biases * nbytes, cnp.PyArray_DATA(<cnp.ndarray>vectors),
+                   self.cell.vectors * nbytes)
 
     cdef void _add_bias(self, char *to, b, int gate) noexcept:
         cdef const void *row
         if b is not None:
             row = <char *>cnp.PyArray_DATA(<cnp.ndarray>b) + self.block[gate] * self.hidden_size * self.kernels.itemsize
             self.kernels.column_sum(to, &row, 1, self.hidden_size)
+
+    def keeping_states(self):
+        """The same weights of an interpreted cell, for a pass that keeps all its states: Record.copy_state."""
+        cdef Weights w = Weights.__new__(Weights)
+        cdef Code code = (<Code>self.code).keeping_states()
+        w.cell, w.code, w.kernels, w.index, w.isa, w.kind = &code.cell, code, self.kernels, self.index, self.isa, self.kind
+        w.input_size, w.hidden_size, w.most_sums = self.input_size, self.hidden_size, self.most_sums
+        w.ih, w.bias_x, w.vectors, w.hh = self.ih, self.bias_x, self.vectors, self.hh
+        w.back_hh, w.hh_rows, w.pointed = self.back_hh, self.hh_rows, (self,)
+        return w
 
     @property
     def itemsize(self):
@@ -217,21 +251,24 @@ cdef class Weights:
         return self.memory.nbytes
 
 
-cpdef Weights pack(str cell, int isa, bint trainable, int threads, w_ih, w_hh, b_ih=None, b_hh=None, tuple blocks=None):
-    """The Weights of arrays of one float dtype, checked by the caller: of any strides, but the biases contiguous.
+cpdef Weights pack(cell, int isa, bint trainable, int threads, w_ih, w_hh, b_ih=None, b_hh=None, tuple blocks=None,
+                   vectors=None):
+    """The Weights of arrays of one float dtype, checked by the caller: of any strides, but biases and vectors contiguous.
 
-    trainable: the orientations that backward needs are packed too. blocks: of each gate, which block of rows it has."""
+    cell: the name of a compiled one, or a Code. trainable: the orientations that backward needs are packed too. w_hh: None
+    where there are no products with it. blocks: of each gate, which block of rows it has. vectors: (n, H) as the cell has
+    them."""
     cdef Weights w = Weights.__new__(Weights)
     w._describe(cell, isa, w_ih, w_hh, blocks)
-    w._pack(trainable, threads, w_ih, w_hh, b_ih, b_hh)
+    w._pack(trainable, threads, w_ih, w_hh, b_ih, b_hh, vectors)
     return w
 
 
-cpdef Weights point_at(str cell, int isa, w_ih, w_hh, b_ih=None, b_hh=None, tuple blocks=None):
+cpdef Weights point_at(cell, int isa, w_ih, w_hh, b_ih=None, b_hh=None, tuple blocks=None, vectors=None):
     """As `pack`, for weights that are used once: they stay where they are, and the products read them there (csrc/live.h). They
     must not change meanwhile."""
     cdef Weights w = Weights.__new__(Weights)
     w._describe(cell, isa, w_ih, w_hh, blocks)
-    w._point(w_ih, w_hh, b_ih, b_hh)
+    w._point(w_ih, w_hh, b_ih, b_hh, vectors)
     w.pointed = (w_ih, w_hh)
     return w

@@ -234,8 +234,9 @@ class Recurrent(Parameters):
 
     Parameters
     ----------
-    rnn : rnnfast.SimpleRNN, LSTM or GRU
-        With batch_first, x and y are (B, T, ...).
+    rnn : rnnfast.SimpleRNN, LSTM, GRU, or a layer of a cell of your own
+        With batch_first, x and y are (B, T, ...). If the cell has inputs, such as dt, the last columns of x are these, in their
+        order: one number for each sample and step.
     output : {"sequence", "last"}
         "sequence" returns y of all steps, (T, B, D*H), where D is the number of directions. "last" returns the final h of the
         last layer, (B, D*H): after the last step of each sample and, for a reverse direction, after its first step, where this
@@ -263,24 +264,37 @@ class Recurrent(Parameters):
         return x
 
     def __call__(self, x: Any, *, lengths: Any = None) -> Array:
-        y, state = self.rnn(self._batch(x), lengths=lengths)
+        x, inputs = self._inputs(self._batch(x))
+        y, state = self.rnn(x, lengths=lengths, inputs=inputs)
         return y if self.output == "sequence" else self._last(state)
 
     def record(self, x: Any, *, lengths: Any = None, rng: Any = None) -> tuple[Array, Tape]:
-        y, state, tape = self.rnn.record(self._batch(x), lengths=lengths, rng=rng)
+        x, inputs = self._inputs(self._batch(x))
+        y, state, tape = self.rnn.record(x, lengths=lengths, inputs=inputs, rng=rng)
         h = state[0] if isinstance(state, tuple) else state
 
         def backward(dy: Array, need_x: bool) -> Gradients:
             if self.output == "sequence":
-                g = tape.backward(dy, need_x=need_x)
+                g = tape.backward(dy, need_x=need_x, need_inputs=need_x)
             else:
                 dh = np.zeros_like(h)
                 self._last_layer(dh)[...] = dy.reshape(len(dy), -1, self.rnn.hidden_size).swapaxes(0, 1)
-                g = tape.backward(None, (dh, None) if isinstance(state, tuple) else dh, need_x=need_x)
+                dstate = (dh, *[None] * (len(state) - 1)) if isinstance(state, tuple) else dh
+                g = tape.backward(None, dstate, need_x=need_x, need_inputs=need_x)
+            if inputs and g.x is not None:
+                return Gradients(np.concatenate([g.x, *(a[..., None] for a in g.inputs.values())], axis=-1), g.params)
             return g
 
         y = y if self.output == "sequence" else self._last(state)
         return y, Tape(y, backward)
+
+    def _inputs(self, x: Any) -> tuple[Any, dict[str, Array] | None]:
+        """What the layer reads as x, and as inputs of its cell."""
+        names = self.rnn._form.variant.inputs
+        if not names:
+            return x, None
+        columns = np.moveaxis(np.asarray(x), -1, 0)
+        return np.asarray(x)[..., : -len(names)], dict(zip(names, columns[-len(names) :], strict=True))
 
     def _last_layer(self, h: Array) -> Array:
         """(num_layers*D, B, H) -> (D, B, H), a view."""

@@ -76,8 +76,7 @@ def side_by_side(y: Array) -> Array:
 
 
 def rnnfast_task(task: Task, threads: int) -> Callable[[], Result]:
-    """Inference: a frozen layer, for one step `step`, which writes into given arrays; training: record and backward, packing
-    included."""
+    """The cell's layer class: see `layer_work`."""
     import rnnfast
     from rnnfast.layers import LAYERS
 
@@ -86,26 +85,33 @@ def rnnfast_task(task: Task, threads: int) -> Callable[[], Result]:
     make: Any = LAYERS[task.cell]
     net = make(shape.I, shape.H, shape.num_layers, bidirectional=shape.bidirectional, dtype=task.dtype)
     net.load_params(weights)
-    lengths = None if task.lengths is None else np.array(task.lengths)
+    return layer_work(net, task, x)
+
+
+def layer_work(net: Any, task: Task, x: Array, inputs: Any = None, state: Any = None) -> Callable[[], Result]:
+    """Inference: a frozen layer, for one step `step`, which writes into given arrays; training: record and backward, packing
+    included. inputs and state (the initial one, whose gradients then follow those of the parameters): of a sequence alone."""
+    shape, lengths = task.shape, None if task.lengths is None else np.array(task.lengths)
     if task.training:
         dy = np.ones((shape.T, shape.B, shape.directions * shape.H), task.dtype)
 
         def train() -> Result:
-            y, _, tape = net.record(x, lengths=lengths)
-            g = tape.backward(dy)
-            return [y, g.x, *g.params.values()]
+            y, _, tape = net.record(x, state, lengths=lengths, inputs=inputs)
+            g = tape.backward(dy, need_inputs=False)
+            initial = () if state is None else g.state if isinstance(g.state, tuple) else (g.state,)
+            return [y, g.x, *g.params.values(), *initial]
 
         return train
     fast = net.freeze()
     if shape.T == 1 and not shape.bidirectional:
         x_t = x[0]
-        y, state = fast.step(x_t)
-        arrays = list(state) if isinstance(state, tuple) else [state]
+        y, after = fast.step(x_t)
+        arrays = list(after) if isinstance(after, tuple) else [after]
         for a in arrays:
             a[...] = 0
-        initial = state if task.stateful else None
+        initial = after if task.stateful else None
 
-        written = (y, state)
+        written = (y, after)
         results: Result = [y[None], *arrays] if task.stateful else [y[None]]
 
         def step() -> Result:
@@ -113,7 +119,7 @@ def rnnfast_task(task: Task, threads: int) -> Callable[[], Result]:
             return results
 
         return step
-    return lambda: [fast(x, lengths=lengths)[0]]
+    return lambda: [fast(x, state, lengths=lengths, inputs=inputs)[0]]
 
 
 def numpy_task(task: Task, threads: int) -> Work | None:

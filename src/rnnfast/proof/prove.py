@@ -12,6 +12,7 @@ import rnnfast
 from rnnfast import reference, runtime
 from rnnfast._types import Array
 from rnnfast.cells import CELLS, Cell
+from rnnfast.proof import formula
 
 # What errors of this size prove: rounding, nothing else. Typical are 1e-6 and 3e-15; a wrong term gives 1e-2 and more.
 BOUNDS = {"float32": 2e-5, "float64": 1e-12}
@@ -145,6 +146,13 @@ class Proof:
     cases: int = 0
     worst: str = field(default="", repr=False)
 
+    def note(self, name: str, error: float, where: str) -> None:
+        """The error of one result; the names of gradients begin with d."""
+        part = "gradients" if name.startswith("d") else "forward"
+        if not error <= getattr(self, part):
+            setattr(self, part, error)
+            self.worst = f"{name} at {where}"
+
     @property
     def bound(self) -> float:
         return BOUNDS[self.dtype]
@@ -174,11 +182,21 @@ def prove(tick: Callable[[], None] = lambda: None) -> list[Proof]:
                 with runtime.use_isa(isa):
                     errors = compare(case, np.dtype(dtype))
                 for name, value in errors.items():
-                    part = "gradients" if name.startswith("d") else "forward"
-                    if not value <= getattr(proof, part):
-                        setattr(proof, part, value)
-                        proof.worst = f"{name} at T={T} B={B} I={I} H={H} {kind}"
+                    proof.note(name, value, f"T={T} B={B} I={I} H={H} {kind}")
                 proof.cases += 1
         proofs.append(proof)
         tick()
+    proofs += prove_formula()
+    tick()
     return proofs
+
+
+def prove_formula() -> list[Proof]:
+    """The cell of proof/formula.py, with every dtype and ISA."""
+    found = {(isa, dtype): Proof("formula", {}, dtype, isa) for isa in runtime.PRESENT for dtype in BOUNDS}
+    for isa, dtype, got, expected in formula.proofs_of_kernels(tuple(runtime.PRESENT), tuple(BOUNDS)):
+        proof = found[isa, dtype]
+        for name, right in expected.items():
+            proof.note(name, error(got[name], right), f"x {got['dx'].shape}")
+        proof.cases += 1
+    return list(found.values())

@@ -103,7 +103,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"Python {config['Versions']['python']}\n{config['CPU']['name']}: {config['CPU']['isa']} of ", end="")
     print(f"{', '.join(config['CPU']['isas present'])}; {options.threads} threads\n", flush=True)
 
-    with progress(len(list(variants())), "checking") as bar:
+    with progress(len(list(variants())) + 1, "checking") as bar:
         proofs = prove(bar.update)
     print_proofs(proofs)
     sys.stdout.flush()

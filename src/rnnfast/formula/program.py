@@ -1,0 +1,217 @@
+"""From nodes to instructions: the order, what is written where, and registers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
+
+from rnnfast.formula.graph import Graph
+from rnnfast.formula.spec import (
+    CONSTANT,
+    D_AFTER,
+    D_BEFORE,
+    D_EXTRA,
+    D_VECTOR,
+    PARTIAL,
+    REGISTER,
+    ROW,
+    Instruction,
+    Operand,
+    Program,
+    Y,
+)
+
+MAX_REGISTERS = 64
+ADDED_TO = (D_EXTRA, D_VECTOR)
+
+
+def location(operand: Operand) -> Operand:
+    """Of operands that are the same memory, one."""
+    return Operand(D_AFTER, operand.number) if operand.space == D_BEFORE else operand
+
+
+def program(
+    graph: Graph, stores: Sequence[tuple[int, Operand]], place: Callable[[int], Operand | None], of_rows: bool = False
+) -> Program | None:
+    """place(node): where its value is in memory before this program, or None. of_rows: numbers a row are operands as any
+    other."""
+    return _Writer(graph, stores, place, of_rows).program() if stores else None
+
+
+class _Writer:
+    """Stores are written one after the other, each with what it still needs. A place in memory is overwritten only where
+    nothing that is still to be computed reads what was there; where this cannot be, the value waits in a register. Sets of
+    nodes and stores are whole numbers, a bit each."""
+
+    def __init__(
+        self, graph: Graph, stores: Sequence[tuple[int, Operand]], place: Callable[[int], Operand | None], of_rows: bool
+    ) -> None:
+        self.graph, self.stores = graph, list(stores)
+        self.list: list[tuple[str, Operand, tuple[Operand, ...]]] = []
+        self.constants: dict[str, float | str] = {}  # by text, which tells -0.0 from 0.0
+        self.registers = 0
+        self.place: dict[int, Operand | None] = {}
+        self.at: dict[int, Operand] = {}  # of what has been computed or read
+        self.bit: dict[int, int] = {}
+        self.mask: dict[int, int] = {}  # of a node, all that it is computed from, and itself
+        self.args: dict[int, tuple[int, ...]] = {}
+        self.readers: dict[Operand, int] = {}
+        self.users: dict[int, int] = {}
+        self.done = 0
+        stack, seen = [node for node, _ in self.stores], set()
+        while stack:
+            node = stack.pop()
+            if node in seen:
+                continue
+            seen.add(node)
+            found = graph.nodes[node]
+            where = place(node)
+            number: float | str | None = "1/H" if graph.leaf(node) == ("size", "1/H") else graph.number_of(node)
+            if where is None and number is not None:
+                text = str(number)
+                self.constants[text] = number
+                where = Operand(CONSTANT, list(self.constants).index(text))
+            self.place[node] = where
+            self.args[node] = found.args if where is None else ()
+            stack.extend(self.args[node])
+        for node in sorted(seen):
+            where, mask = self.place[node], 0
+            if where is None or (where.space == ROW and not of_rows):
+                self.bit[node] = mask = 1 << len(self.bit)
+            else:
+                self.at[node] = where
+            for arg in self.args[node]:
+                mask |= self.mask[arg]
+                self._reads(arg, self.bit[node])
+            self.mask[node] = mask
+        self.store_bit = [1 << (len(self.bit) + i) for i in range(len(self.stores))]
+        self.stores_of: dict[int, list[int]] = {}
+        for i, (node, _) in enumerate(self.stores):
+            self._reads(node, self.store_bit[i])
+            self.stores_of.setdefault(node, []).append(i)
+
+    def _reads(self, node: int, bit: int) -> None:
+        self.users[node] = self.users.get(node, 0) | bit
+        if node in self.at:
+            where = location(self.at[node])
+            self.readers[where] = self.readers.get(where, 0) | bit
+
+    def _free(self, where: Operand, but: int) -> bool:
+        """Whether nothing still to be done, but these, reads what is there now."""
+        return not self.readers.get(location(where), 0) & ~(self.done | but)
+
+    def program(self) -> Program:
+        left, waiting = list(range(len(self.stores))), []
+        while left:
+            best = min(left, key=self._cost)
+            left.remove(best)
+            self._compute(self.stores[best][0])
+            if not self.done & self.store_bit[best]:
+                waiting.append(best)
+            waiting = [i for i in waiting if not self.done & self.store_bit[i]]
+            for i in list(waiting):
+                if self._free(self.stores[i][1], self.store_bit[i]):
+                    self._store(i)
+                    waiting.remove(i)
+            left = [i for i in left if not self.done & self.store_bit[i]]
+        # what is left reads each other's places; what waits is in registers, or must get there first
+        for i in waiting:
+            node = self.stores[i][0]
+            if self.at[node].space != REGISTER:
+                self._emit("move", self._register(), (self.at[node],))
+                self.at[node] = self.list[-1][1]
+        for i in waiting:
+            self._store(i)
+        return self._allocated()
+
+    def _cost(self, i: int) -> tuple[bool, int, int]:
+        node, where = self.stores[i]
+        new = self.mask[node] & ~self.done
+        return not self._free(where, new | self.store_bit[i]), new.bit_count(), i
+
+    def _register(self) -> Operand:
+        self.registers += 1
+        return Operand(REGISTER, self.registers - 1)
+
+    def _emit(self, op: str, to: Operand, args: tuple[Operand, ...]) -> None:
+        self.list.append((op, to, args))
+
+    def _store(self, i: int) -> None:
+        node, where = self.stores[i]
+        at = self.at[node]
+        if where.space == PARTIAL:
+            self._emit("total", where, (at,))
+        elif where.space in ADDED_TO:
+            # that of an input is rounded first: with unequal lengths it is added elsewhere (_backward.pyx, scatter)
+            op, to, args = self.list[-1] if self.list and where.space == D_VECTOR else ("", where, ())
+            if op == "mul" and to == at and not self.users[node] & ~(self.done | self.store_bit[i]):
+                self.list.pop()
+                self._emit("fma", where, (*args, where))
+            else:
+                self._emit("add", where, (where, at))
+        elif at != where:
+            self._emit("move", where, (at,))
+        self.done |= self.store_bit[i]
+
+    def _compute(self, root: int) -> None:
+        stack = [root]
+        while stack:
+            node = stack[-1]
+            if node in self.at:
+                stack.pop()
+                continue
+            missing = [arg for arg in self.args[node] if arg not in self.at]
+            if missing:  # the one that needs most comes first: fewer values wait for it
+                stack.extend(sorted(missing, key=lambda arg: (self.mask[arg] & ~self.done).bit_count()))
+                continue
+            stack.pop()
+            where = self.place[node]
+            args = (where,) if where is not None else tuple(self.at[arg] for arg in self.args[node])
+            self.done |= self.bit[node]
+            to = self._target(node)
+            self._emit("splat" if where is not None else self.graph.nodes[node].op, to, args)
+            self.at[node] = to
+
+    def _target(self, node: int) -> Operand:
+        """A place where it is to be stored anyway, if it can be written now and read by those who still need it."""
+        for i in self.stores_of.get(node, ()):
+            where = self.stores[i][1]
+            if where.space not in (PARTIAL, *ADDED_TO) and self._free(where, self.store_bit[i]):
+                if where.space == Y and self.users[node] & ~(self.done | self.store_bit[i]):
+                    continue
+                self.done |= self.store_bit[i]
+                return where
+        return self._register()
+
+    def _allocated(self) -> Program:
+        """Registers by linear scan; a result may take the place of an argument that is not read any more."""
+        last: dict[int, int] = {}
+        for k, (_, to, args) in enumerate(self.list):
+            for operand in (to, *args):
+                if operand.space == REGISTER:
+                    last[operand.number] = k
+        free: list[int] = []
+        given: dict[int, int] = {}
+        count = 0
+        instructions = []
+
+        def real(operand: Operand) -> Operand:
+            return Operand(REGISTER, given[operand.number]) if operand.space == REGISTER else operand
+
+        for k, (op, to, args) in enumerate(self.list):
+            read = tuple(real(arg) for arg in args)
+            for number in {arg.number for arg in args if arg.space == REGISTER}:
+                if last[number] == k:
+                    heappush(free, given[number])
+            if to.space == REGISTER:
+                if not free:
+                    heappush(free, count)
+                    count += 1
+                given[to.number] = heappop(free)
+            instructions.append(Instruction(op, (real(to), *read)))
+        if count > MAX_REGISTERS:
+            raise ValueError(
+                f"formula: expected at most {MAX_REGISTERS} values at work at once in a phase, got {count}; write it with "
+                "fewer values that are used far apart"
+            )
+        return Program(tuple(instructions), count, tuple(self.constants.values()))

@@ -1,0 +1,372 @@
+"""What stands for arrays while a formula is traced: symbols, which note what is done with them instead of doing it."""
+
+from __future__ import annotations
+
+import numbers
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import numpy as np
+
+from rnnfast.formula.build import Builder
+from rnnfast.formula.evaluate import needed
+from rnnfast.formula.graph import FULL, NUMBER, ROW, VECTOR
+
+
+def where_written(formula: Any) -> str:
+    """File and line of the formula that is being traced, as "file:line: "."""
+    code, frame = formula.__code__, sys._getframe(1)
+    while frame is not None:
+        if frame.f_code is code:
+            return f"{code.co_filename}:{frame.f_lineno}: "
+        frame = frame.f_back  # type: ignore[assignment]
+    return f"{code.co_filename}:{code.co_firstlineno}: "
+
+
+class Trace:
+    """One run of a formula on symbols."""
+
+    def __init__(self, formula: Callable[..., Any]) -> None:
+        self.formula, self.builder = formula, Builder()
+        self.products: dict[str, int] = {}  # gate -> node of the vector that its block of W_hh is multiplied with
+        self.x_gates: dict[str, int] = {}
+        self.surrogates: dict[int, int] = {}  # of each step, the node of its derivative
+
+    def error(self, text: str, kind: type[Exception] = TypeError) -> Exception:
+        return kind(where_written(self.formula) + text)
+
+    def symbol(self, node: int) -> Symbol:
+        return Symbol(self, node)
+
+    def node(self, value: Any, name: str = "") -> int:
+        """Of a symbol of this trace, or of a number. name: begins the texts of errors."""
+        if isinstance(value, Symbol):
+            if value._trace is not self:
+                raise self.error(
+                    f"{name}expected values of this formula, got one of another run; keep none outside the formula"
+                )
+            return value._node
+        if isinstance(value, Refusing):
+            value._refuse()
+        if isinstance(value, (numbers.Real, np.bool_)) or (isinstance(value, np.ndarray) and value.ndim == 0):
+            return self.builder.number(float(value))
+        if isinstance(value, np.ndarray):
+            raise self.error(
+                f"{name}expected values of the formula and numbers, got an array of shape {value.shape}; declare it among "
+                "vectors (a parameter), inputs (given at every call) or draws (random numbers)"
+            )
+        raise self.error(f"{name}expected a value of the formula or a number, got {type(value).__name__}")
+
+    def x_gate(self, gate: str) -> Symbol:
+        node = self.x_gates.setdefault(gate, self.builder.input("x", gate, FULL))
+        return self.symbol(node)
+
+    def step(self, u: Symbol, surrogate: Callable[[Symbol], Any]) -> Symbol:
+        if not callable(surrogate):
+            raise self.error(f"ops.step: expected a callable u -> dy/du as surrogate, got {type(surrogate).__name__}")
+        node = self.builder.apply("step", self.node(u))
+        slope = self.node(surrogate(u), "ops.step: surrogate: ")
+        if (axes := self.builder.nodes[node].axes) != axes | self.builder.nodes[slope].axes:
+            text = "ops.step: surrogate: expected a function of u alone, got a value that varies with more than u does"
+            raise self.error(text, ValueError)
+        self.surrogates[node] = slope
+        return self.symbol(node)
+
+    def call(self, op: str, *values: Any) -> Symbol:
+        nodes = [self.node(value) for value in values]
+        masks = [self.builder.is_mask(node) for node in nodes]
+        if op == "where" and not masks[0] and self.builder.number_of(nodes[0]) is None:
+            raise self.error("where: expected a comparison as condition, got a value; compare it with a number, as in v > 0")
+        if all(masks) and op in NOT_OF_BOOLS:  # NumPy would compute it in another way on arrays of bool
+            raise self.error(f"{op}: expected a value that is no comparison; write np.where(mask, 1.0, 0.0) to count with it")
+        return self.symbol(getattr(self.builder, op)(*nodes))
+
+    def power(self, v: Any, exponent: Any) -> Symbol:
+        if not isinstance(v, Symbol):
+            raise self.error("n ** v: expected a number as exponent; write np.exp(v * np.log(n))")
+        if not isinstance(exponent, numbers.Real):
+            raise self.error("v ** n: expected a number n; write np.exp(n * np.log(v))")
+        return self.symbol(self.builder.power(v._node, float(exponent)))
+
+    def logic(self, op: str, *values: Any) -> Symbol:
+        if not all(self.builder.is_mask(self.node(value)) for value in values):
+            raise self.error("& | ~: expected comparisons, got other values; compare them with numbers first")
+        return self.call(op, *values)
+
+
+class Refusing:
+    """What is no value by itself: operators and NumPy's functions on it are errors."""
+
+    def _refuse(self) -> NoReturn:
+        raise NotImplementedError
+
+    def _operator(self, *_: Any, **__: Any) -> Any:
+        self._refuse()
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __pow__ = __rpow__ = _operator
+    __neg__ = __pos__ = __abs__ = __call__ = __matmul__ = __rmatmul__ = __lt__ = __le__ = __gt__ = __ge__ = _operator
+    __and__ = __rand__ = __or__ = __ror__ = __invert__ = __bool__ = __float__ = __iter__ = __getitem__ = __len__ = _operator
+    __array__ = __array_ufunc__ = __array_function__ = _operator
+
+
+class Blocks(Refusing):
+    """x or U of a formula; its gates are attributes. block: gate -> what x.gate or U.gate is."""
+
+    def __init__(self, trace: Trace, name: str, gates: tuple[str, ...], block: Callable[[str], Any]) -> None:
+        self._trace, self._name, self._gates, self._block = trace, name, gates, block
+
+    def __getattr__(self, gate: str) -> Any:
+        if gate.startswith("__"):
+            raise AttributeError(gate)
+        if gate not in self._gates:
+            text = f"{self._name}.{gate}: expected one of the gates {' '.join(self._gates)}, got {gate}"
+            raise self._trace.error(f"{text}; declare it among gates", AttributeError)
+        return self._block(gate)
+
+    def _refuse(self) -> NoReturn:
+        form = f"{self._name}.{self._gates[0]}" + (" @ h" if self._name == "U" else "")
+        raise self._trace.error(f"{self._name}: expected a gate of it, such as {form}, got {self._name} alone")
+
+
+class Block(Refusing):
+    """U.G: a block of W_hh, which waits for @."""
+
+    def __init__(self, trace: Trace, gate: str) -> None:
+        self._trace, self._gate = trace, gate
+
+    def __matmul__(self, vector: Any) -> Symbol:
+        trace, name = self._trace, f"U.{self._gate} @ v: "
+        node = trace.node(vector, name)
+        axes = trace.builder.nodes[node].axes
+        if axes != FULL:
+            raise trace.error(f"{name}expected v of shape (B, H), got {SHAPES[axes]}; {REMEDIES[axes]}")
+        known = (trace.builder.nodes[leaf] for leaf in needed(trace.builder, [node]))
+        if not any(leaf.op == "input" and leaf.axes == FULL and leaf.what[0] in ("state", "input") for leaf in known):  # type: ignore[index]
+            raise trace.error(
+                f"{name}expected v that depends on a state or an input of shape (B, H), got one of gates of x, vectors or "
+                "draws alone; compute it before the layer, and pass it as x or an input",
+                ValueError,
+            )
+        if trace.products.setdefault(self._gate, node) != node:
+            raise trace.error(f"{name}expected one v for each gate, got a second one; declare another gate for it", ValueError)
+        return trace.symbol(trace.builder.add_node("product", (node,), self._gate, FULL))
+
+    def _refuse(self) -> NoReturn:
+        raise self._trace.error(f"U.{self._gate}: expected a product U.{self._gate} @ v, got U.{self._gate} without @")
+
+
+SHAPES = {NUMBER: "a number", VECTOR: "a vector (H,)", ROW: "one number for each row (B, 1)", FULL: "(B, H)"}
+REMEDIES = {
+    NUMBER: "multiply a state by it first",
+    VECTOR: "multiply a state by it first",
+    ROW: "multiply a state by it first, or give the input as (T, B, H)",
+}
+NOT_OF_BOOLS = frozenset(
+    (
+        *("add", "sub", "neg", "abs", "sign", "floor", "sqrt", "exp", "expm1", "log", "log1p", "sin", "cos"),
+        *("tanh", "sigmoid", "softplus"),
+    )
+)
+UFUNCS: dict[Any, str] = {
+    np.add: "add",
+    np.subtract: "sub",
+    np.multiply: "mul",
+    np.true_divide: "div",
+    np.negative: "neg",
+    np.tanh: "tanh",
+    np.exp: "exp",
+    np.expm1: "expm1",
+    np.log: "log",
+    np.log1p: "log1p",
+    np.sqrt: "sqrt",
+    np.absolute: "abs",
+    np.fabs: "abs",
+    np.minimum: "minimum",
+    np.maximum: "maximum",
+    np.sign: "sign",
+    np.floor: "floor",
+    np.sin: "sin",
+    np.cos: "cos",
+    np.less: "lt",
+    np.less_equal: "le",
+}
+OTHER_UFUNCS: dict[Any, Callable[..., Any]] = {
+    np.square: lambda t, v: t.power(v, 2.0),
+    np.power: lambda t, v, n: t.power(v, n),
+    np.positive: lambda t, v: v,
+    np.greater: lambda t, v, w: t.call("lt", w, v),
+    np.greater_equal: lambda t, v, w: t.call("le", w, v),
+    np.logical_and: lambda t, v, w: t.logic("both", v, w),
+    np.logical_or: lambda t, v, w: t.logic("either", v, w),
+    np.logical_not: lambda t, v: t.logic("not_", v),
+    np.bitwise_and: lambda t, v, w: t.logic("both", v, w),
+    np.bitwise_or: lambda t, v, w: t.logic("either", v, w),
+    np.invert: lambda t, v: t.logic("not_", v),
+}
+
+
+def _clip(trace: Trace, v: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Symbol:
+    low, high = (a_min if min is None else min), (a_max if max is None else max)
+    return trace.call("clip", v, -np.inf if low is None else low, np.inf if high is None else high)
+
+
+FUNCTIONS: dict[Any, Callable[..., Symbol]] = {np.where: lambda t, mask, v, w: t.call("where", mask, v, w), np.clip: _clip}
+FUNCTION_REMEDIES: dict[Any, str] = {
+    np.mean: "ops.mean, which averages the units of each row (np.mean would average the batch too)",
+    np.sum: "ops.mean, which averages the units of each row",
+    np.dot: "U.gate @ v for products",
+    np.zeros_like: "a number, which counts for every row and unit",
+    np.ones_like: "a number, which counts for every row and unit",
+}
+
+
+class Symbol:
+    """A value of a formula."""
+
+    __slots__ = ("_node", "_trace")
+
+    def __init__(self, trace: Trace, node: int) -> None:
+        self._trace, self._node = trace, node
+
+    def __repr__(self) -> str:
+        found = self._trace.builder.nodes[self._node]
+        return f"<value {SHAPES[found.axes]} of a formula: {found.op}>"
+
+    # ---- arithmetic --------------------------------------------------------------------------------------------------------
+    def __add__(self, other: Any) -> Symbol:
+        return self._trace.call("add", self, other)
+
+    def __radd__(self, other: Any) -> Symbol:
+        return self._trace.call("add", other, self)
+
+    def __sub__(self, other: Any) -> Symbol:
+        return self._trace.call("sub", self, other)
+
+    def __rsub__(self, other: Any) -> Symbol:
+        return self._trace.call("sub", other, self)
+
+    def __mul__(self, other: Any) -> Symbol:
+        return self._trace.call("mul", self, other)
+
+    def __rmul__(self, other: Any) -> Symbol:
+        return self._trace.call("mul", other, self)
+
+    def __truediv__(self, other: Any) -> Symbol:
+        return self._trace.call("div", self, other)
+
+    def __rtruediv__(self, other: Any) -> Symbol:
+        return self._trace.call("div", other, self)
+
+    def __neg__(self) -> Symbol:
+        return self._trace.call("neg", self)
+
+    def __pos__(self) -> Symbol:
+        return self
+
+    def __abs__(self) -> Symbol:
+        return self._trace.call("abs", self)
+
+    def __pow__(self, exponent: Any) -> Symbol:
+        return self._trace.power(self, exponent)
+
+    def __rpow__(self, base: Any) -> Symbol:
+        return self._trace.power(base, self)
+
+    # ---- comparisons -------------------------------------------------------------------------------------------------------
+    def __lt__(self, other: Any) -> Symbol:
+        return self._trace.call("lt", self, other)
+
+    def __le__(self, other: Any) -> Symbol:
+        return self._trace.call("le", self, other)
+
+    def __gt__(self, other: Any) -> Symbol:
+        return self._trace.call("lt", other, self)
+
+    def __ge__(self, other: Any) -> Symbol:
+        return self._trace.call("le", other, self)
+
+    def __and__(self, other: Any) -> Symbol:
+        return self._trace.logic("both", self, other)
+
+    def __or__(self, other: Any) -> Symbol:
+        return self._trace.logic("either", self, other)
+
+    __rand__, __ror__ = __and__, __or__
+
+    def __invert__(self) -> Symbol:
+        return self._trace.logic("not_", self)
+
+    # ---- what does not work -------------------------------------------------------------------------------------------------
+    def __bool__(self) -> bool:
+        raise self._trace.error(
+            "expected no decision on a value, got if, and, or, not, min, max or a chained comparison; use np.where, "
+            "np.minimum, np.maximum, & or |"
+        )
+
+    def __float__(self, *_: Any) -> float:
+        raise self._trace.error("expected NumPy's functions, got a number's, such as math.tanh; use np.tanh, np.exp, ...")
+
+    __int__ = __index__ = __complex__ = __round__ = __float__
+
+    def __eq__(self, other: object) -> Any:
+        raise self._trace.error("==, !=: expected <, <=, > or >=, since floating point numbers are hardly ever equal")
+
+    __ne__ = __eq__
+    __hash__ = None  # type: ignore[assignment]
+
+    def __floordiv__(self, other: Any) -> Any:
+        raise self._trace.error("//, %: expected / and np.floor")
+
+    __rfloordiv__ = __mod__ = __rmod__ = __divmod__ = __rdivmod__ = __floordiv__
+
+    def __iadd__(self, *_: Any) -> Any:
+        raise self._trace.error("+=, -=, *=, /=: expected v = v + w and the like, since these would change arrays in place")
+
+    __isub__ = __imul__ = __itruediv__ = __ipow__ = __iand__ = __ior__ = __setitem__ = __iadd__
+
+    def __matmul__(self, other: Any) -> Any:
+        raise self._trace.error("@: expected a block of U on its left, as in U.i @ h")
+
+    __rmatmul__ = __matmul__
+
+    def __iter__(self, *_: Any) -> Any:
+        raise self._trace.error("expected no loop over a value, and no part of it; write the formula for whole arrays")
+
+    __getitem__ = __len__ = __iter__
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        raise self._trace.error("expected functions of values, got a conversion to an array")
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise self._trace.error(
+            f".{name}: expected functions such as np.clip(v, 0, 1), got an attribute of arrays", AttributeError
+        )
+
+    # ---- NumPy ---------------------------------------------------------------------------------------------------------------
+    def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
+        trace = self._trace
+        if "out" in kwargs:  # array += symbol comes here, too
+            raise trace.error(f"np.{ufunc.__name__}: expected no out, got out or an array changed in place; write v = v + w")
+        if method != "__call__" or kwargs:
+            raise trace.error(f"np.{ufunc.__name__}: expected a plain call, got .{method} or keywords")
+        if ufunc in OTHER_UFUNCS:
+            return OTHER_UFUNCS[ufunc](trace, *args)
+        if ufunc not in UFUNCS:
+            names = ", ".join(sorted({f"np.{known.__name__}" for known in (*UFUNCS, *OTHER_UFUNCS)}))
+            raise trace.error(f"np.{ufunc.__name__}: expected one of {names}, np.where, np.clip or a function of rnnfast.ops")
+        return trace.call(UFUNCS[ufunc], *args)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        trace = self._trace
+        if function not in FUNCTIONS:
+            expected = FUNCTION_REMEDIES.get(function, "np.where, np.clip, an elementwise function or one of rnnfast.ops")
+            raise trace.error(f"np.{function.__name__}: expected {expected}")
+        try:
+            return FUNCTIONS[function](trace, *args, **kwargs)
+        except TypeError as error:
+            if error.__traceback__ is not None and error.__traceback__.tb_next is None:  # the call itself
+                raise trace.error(f"np.{function.__name__}: expected plain arguments: {error}") from None
+            raise
