@@ -8,10 +8,12 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 from typing import Any
 
 from rnnfast import zoo
 
+BYTECODE = tempfile.TemporaryDirectory()
 IMPORT = """
 import json, sys, time
 import numpy
@@ -52,8 +54,11 @@ print(json.dumps([imported, construction, forward, beyond_the_second(train)]))
 
 
 def answer(python: str, program: str, *arguments: str, alone: bool = False) -> Any:
-    """alone: without this version on the path."""
-    environment = {name: value for name, value in os.environ.items() if not (alone and name == "PYTHONPATH")}
+    """alone: without this version on the path. Bytecode is kept, as that of an installed package is, so that only the first
+    process compiles the sources of a working tree."""
+    left_out = ("PYTHONDONTWRITEBYTECODE", *(("PYTHONPATH",) if alone else ()))
+    environment = {name: value for name, value in os.environ.items() if name not in left_out}
+    environment["PYTHONPYCACHEPREFIX"] = BYTECODE.name
     done = subprocess.run([python, "-c", program, *arguments], capture_output=True, text=True, check=True, env=environment)
     return json.loads(done.stdout)
 
@@ -67,6 +72,9 @@ def starts(before: str | None, rounds: int) -> dict[str, Any]:
     second; "import": of rnnfast, of rnnfast.zoo after it, and of the rnnfast that another interpreter has; "modules": those of
     formulas that `import rnnfast` brings."""
     imports, earlier, modules = [], [], list[str]()
+    answer(sys.executable, CELL, next(iter(zoo.CELLS)))  # compiles
+    if before:
+        answer(before, IMPORT, alone=True)
     for _ in range(3 * rounds):
         seconds, modules = answer(sys.executable, IMPORT)
         imports.append(seconds)

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from formulas import Gates, gru, gru_before, lstm, mgu, simple_rnn
 
 from rnnfast.formula import ops
 from rnnfast.formula.derive import backward
@@ -81,44 +82,12 @@ def test_derivatives(formula, axes):
         np.testing.assert_allclose(found, numeric, rtol=1e-6, atol=1e-7)
 
 
-class Gates:
-    """x or U of a formula."""
-
-
-def lstm(x, U, h, c):
-    i, f, o = (ops.sigmoid(getattr(x, g) + getattr(U, g) @ h) for g in "ifo")
-    c = f * c + i * np.tanh(x.g + U.g @ h)
-    return o * np.tanh(c), c
-
-
-def gru(x, U, h):
-    r, z = ops.sigmoid(x.r + U.r @ h), ops.sigmoid(x.z + U.z @ h)
-    n = np.tanh(x.n + r * (U.n @ h))
-    return (1 - z) * n + z * h
-
-
-def gru_reset_before(x, U, h):
-    r, z = ops.sigmoid(x.r + U.r @ h), ops.sigmoid(x.z + U.z @ h)
-    n = np.tanh(x.n + U.n @ (r * h))
-    return (1 - z) * n + z * h
-
-
-def simple_rnn(x, U, h):
-    return np.tanh(x.a + U.a @ h)
-
-
-def mgu(x, U, h):
-    f = ops.sigmoid(x.z + U.z @ h)
-    n = np.tanh(x.n + U.n @ (f * h))
-    return h + f * (n - h)
-
-
 @pytest.mark.parametrize(
     ("formula", "gates", "states", "kept"),
     [
         (lstm, "ifgo", "hc", ["sigmoid", "sigmoid", "sigmoid", "tanh", "fma"]),
         (gru, "rzn", "h", ["product", "sigmoid", "sigmoid", "tanh"]),
-        (gru_reset_before, "rzn", "h", ["sigmoid", "sigmoid", "tanh"]),
+        (gru_before, "rzn", "h", ["sigmoid", "sigmoid", "tanh"]),
         (simple_rnn, "a", "h", []),
         (mgu, "zn", "h", ["sigmoid", "tanh"]),
     ],

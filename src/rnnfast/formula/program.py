@@ -144,7 +144,8 @@ class _Writer:
         elif where.space in ADDED_TO:
             # that of an input is rounded first: with unequal lengths it is added elsewhere (_backward.pyx, scatter)
             op, to, args = self.list[-1] if self.list and where.space == D_VECTOR else ("", where, ())
-            if op == "mul" and to == at and not self.users[node] & ~(self.done | self.store_bit[i]):
+            alone = at.space == REGISTER and not self.users[node] & ~(self.done | self.store_bit[i])  # and stored nowhere else
+            if op == "mul" and to == at and alone:
                 self.list.pop()
                 self._emit("fma", where, (*args, where))
             else:
