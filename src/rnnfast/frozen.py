@@ -72,10 +72,9 @@ class Frozen(Stack[S]):
         super().__setstate__(state)
         for name, value in self._params.items():
             self._params[name] = locked(value)
-        variant, one_way = self._form.variant, self._form.directions == 1
-        self.__dict__.update(_packed={}, _one_way=one_way)
-        plain = one_way and not variant.inputs and not any(variant.initial)
-        weights = [] if variant.inputs else [packed.weights for packed in self._packed_for(frozenset())]
+        self.__dict__.update(_packed={}, _one_way=self._form.directions == 1)
+        weights = [] if self._form.variant.inputs else [packed.weights for packed in self._packed_for(frozenset())]
+        plain = self._form.plain
         self.__dict__.update(_weights=tuple(weights), _fast_step=plain, _fast=plain and not self.batch_first)
 
     def _packed_for(self, row_inputs: frozenset[str]) -> list[Packed]:
