@@ -25,6 +25,7 @@ __all__ = [
     "__version__",
     "cell",
     "check_cell",
+    "get_include",
     "get_num_threads",
     "gru",
     "load",
@@ -43,10 +44,12 @@ __all__ = [
 
 if _TYPE_CHECKING:
     from rnnfast import ops, zoo
+    from rnnfast.capi import get_include
     from rnnfast.declared import cell
     from rnnfast.prove_cell import check_cell
 
 _FORMULAS = {"cell": "rnnfast.declared", "check_cell": "rnnfast.prove_cell", "ops": "rnnfast.ops", "zoo": "rnnfast.zoo"}
+_FORMULAS["get_include"] = "rnnfast.capi"
 
 
 def __getattr__(name: str) -> _Any:
