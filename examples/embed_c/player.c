@@ -1,4 +1,4 @@
-/* player.c: a thread that knows nothing of Python takes one sample after the other through the LSTM, as an audio callback would. */
+/* player.c: a thread that knows nothing of Python sends sample after sample through the LSTM, as an audio callback would. */
 #include "player.h"
 
 #include <pthread.h>

@@ -1,5 +1,5 @@
-"""rnnfast_api.h for Cython: ``from rnnfast.capi cimport rnnfast_api, rnnfast_frozen, rnnfast_import``. The header says what each
-function does; its folder, rnnfast.get_include(), must be among the include_dirs of the extension."""
+"""rnnfast_api.h for Cython: ``from rnnfast.capi cimport rnnfast_api, rnnfast_frozen, rnnfast_import``. The header says what
+each function does; its folder, rnnfast.get_include(), must be among the include_dirs of the extension."""
 
 cdef extern from "Python.h":
     pass  # first: the header then has rnnfast_import

@@ -1,5 +1,5 @@
-/* threads.c: threads without Python step frozen layers, for tests/test_capi.py. With -DCOUNT, and preloaded, this library counts
- * what each thread allocates (glibc). */
+/* threads.c: threads without Python step frozen layers, for tests/test_capi.py. With -DCOUNT, and preloaded, this library
+ * counts what each thread allocates (glibc). */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <float.h>

@@ -26,8 +26,8 @@ cdef const rnnfast_frozen *frozen(object layer) except NULL:
     if layer.bidirectional:
         raise ValueError("layer: expected one direction, got a bidirectional layer, which needs the whole sequence")
     if layer._layers is None:
-        raise ValueError(f"layer: expected a cell that reads x and states alone, got {layer!r}, which needs inputs at each step: "
-                         f"{', '.join(layer._form.variant.inputs)}; call its step from Python")
+        raise ValueError(f"layer: expected a cell that reads x and states alone, got {layer!r}, which needs inputs at each "
+                         f"step: {', '.join(layer._form.variant.inputs)}; call its step from Python")
     return <const rnnfast_frozen *>&(<FrozenLayers?>layer._layers).layers
 
 

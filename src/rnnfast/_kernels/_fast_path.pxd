@@ -35,5 +35,6 @@ cdef class FrozenLayers:
 cdef size_t plan(Plan *p, const Layers *k, Py_ssize_t T, Py_ssize_t B, int threads) noexcept nogil
 cdef bint run_layers(const Layers *k, const Plan *p, size_t nbytes, Py_ssize_t T, Py_ssize_t B, const char *x, char *y,
                      const States *s, int threads, Ear *ear) noexcept nogil
-cdef bint all_apart(const char *x, size_t x_bytes, const char *y, size_t y_bytes, const States *s, size_t each) noexcept nogil
+cdef bint all_apart(const char *x, size_t x_bytes, const char *y, size_t y_bytes, const States *s,
+                    size_t each) noexcept nogil
 cpdef step(FrozenLayers layers, x, tuple state, y, tuple state_out, int threads)

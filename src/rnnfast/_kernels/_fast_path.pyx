@@ -188,7 +188,8 @@ cdef inline bint apart(const char *a, size_t a_bytes, const char *b, size_t b_by
     return a == NULL or b == NULL or a + a_bytes <= b or b + b_bytes <= a
 
 
-cdef inline bint all_apart(const char *x, size_t x_bytes, const char *y, size_t y_bytes, const States *s, size_t each) noexcept nogil:
+cdef bint all_apart(const char *x, size_t x_bytes, const char *y, size_t y_bytes, const States *s,
+                    size_t each) noexcept nogil:
     """y and the states out overlap nothing, but for a state out that is exactly its state in. each: bytes of a state."""
     cdef int i, k
     if not apart(y, y_bytes, x, x_bytes):

@@ -40,7 +40,7 @@ typedef struct rnnfast_api {
     uint32_t abi;  /* RNNFAST_ABI */
     uint32_t size; /* bytes of this struct in the rnnfast that is installed */
 
-    /* The frozen layer of a Python object, whose references stay as they are; NULL with a TypeError or ValueError set. Needs the
+    /* The frozen layer of a Python object, of which no reference is taken; NULL with a TypeError or ValueError set. Needs the
      * GIL. Nothing below does. */
     const rnnfast_frozen *(*frozen)(struct _object *layer);
 
@@ -50,15 +50,15 @@ typedef struct rnnfast_api {
     int (*num_states)(const rnnfast_frozen *);        /* arrays of a state: 2 for LSTM (h, c), 1 for GRU and SimpleRNN (h) */
     int (*itemsize)(const rnnfast_frozen *);          /* of an element of every array: 4 for float, 8 for double */
 
-    /* Takes the scratch of the calling thread, so that a step, or a forward call of so many steps, of so many rows in this thread
-     * neither allocates nor returns RNNFAST_NO_MEMORY. The thread keeps it until it ends. */
+    /* Takes the scratch of the calling thread, so that in this thread a step, or a forward call of so many steps, of so many
+     * rows neither allocates nor returns RNNFAST_NO_MEMORY. The thread keeps it until it ends. */
     int (*reserve)(const rnnfast_frozen *, ptrdiff_t steps, ptrdiff_t rows);
 
     /* One time step of all layers: x (rows, I) -> y (rows, H), the bits that the Python object's `step` gives.
      *
      * state_in, state_out: num_states pointers to arrays (num_layers, rows, H). state_in, or a pointer in it, may be NULL: the
-     * state that the cell begins with, zeros for most. A state_out may be the state_in of the same number; other arrays must not
-     * overlap. All arrays are contiguous, and aligned as float or double must be. */
+     * state that the cell begins with, zeros for most. A state_out may be the state_in of the same number; otherwise what is
+     * written overlaps nothing. All arrays are contiguous, and aligned as float or double must be. */
     int (*step)(const rnnfast_frozen *, const void *x, const void **state_in, void *y, void **state_out, ptrdiff_t rows);
 
     /* So many steps at once: x (steps, rows, I) -> y (steps, rows, H), the bits of as many calls of step. */
@@ -67,8 +67,8 @@ typedef struct rnnfast_api {
 } rnnfast_api;
 
 #ifdef Py_PYTHON_H
-/* The functions, for as long as the interpreter lives, or NULL with a Python error set: an ImportError if rnnfast is missing, or
- * does not have what this header says. Needs the GIL. */
+/* The functions, for as long as the interpreter lives, or NULL with a Python error set: an ImportError if rnnfast is missing,
+ * or does not have what this header says. Needs the GIL. */
 static inline const rnnfast_api *rnnfast_import(void)
 {
     PyObject *module = PyImport_ImportModule(RNNFAST_CAPSULE_MODULE); /* stays in sys.modules */
