@@ -17,6 +17,7 @@ from formula_cells import VARIANTS as ZOO
 from formula_cells import make as make_zoo
 from stacks import VARIANTS, as_argument, as_tuple, draw, same
 from stacks import small as make
+from test_readme import PAGES, blocks
 
 import rnnfast
 from rnnfast._kernels import _capi
@@ -323,6 +324,22 @@ def test_import(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "rnnfast._kernels._capi", None)
     with pytest.raises(ImportError):
         load.import_it()
+
+
+def test_the_blocks_of_the_page(tmp_path):
+    """Those of docs/embedding.md that test_readme.py cannot run: C is compiled as the body of a function, Cython translated."""
+    found = {}
+    for page in PAGES:
+        for block in blocks(page):
+            found.setdefault(block.language, []).append(block.code)
+    (c,), (cython,) = found["c"], found["cython"]
+    includes = "".join(line for line in c.splitlines(True) if line.startswith("#"))
+    (tmp_path / "block.c").write_text(f"{includes}void f(PyObject *layer)\n{{\n{c.replace(includes, '')}}}\n")
+    flags = ["-Wall", "-Werror", "-isystem", python_header(), f"-I{rnnfast.get_include()}", "-fsyntax-only"]
+    compiled([compiler(os.environ.get("CC"), "cc", "gcc", "clang"), "-std=c11", *flags, tmp_path / "block.c"])
+    pytest.importorskip("Cython", reason="Cython is not installed: the block in Cython is not translated")
+    (tmp_path / "block.pyx").write_text(f"layer = None\n{cython}")
+    compiled([sys.executable, "-m", "cython", "-3", tmp_path / "block.pyx"])
 
 
 def test_the_example(tmp_path):
