@@ -334,9 +334,9 @@ def test_the_blocks_of_the_page(tmp_path):
             found.setdefault(block.language, []).append(block.code)
     (c,), (cython,) = found["c"], found["cython"]
     includes = "".join(line for line in c.splitlines(True) if line.startswith("#"))
-    (tmp_path / "block.c").write_text(f"{includes}void f(PyObject *layer)\n{{\n{c.replace(includes, '')}}}\n")
+    (tmp_path / "page.c").write_text(f"{includes}void f(PyObject *layer)\n{{\n{c.replace(includes, '')}}}\n")
     flags = ["-Wall", "-Werror", "-isystem", python_header(), f"-I{rnnfast.get_include()}", "-fsyntax-only"]
-    compiled([compiler(os.environ.get("CC"), "cc", "gcc", "clang"), "-std=c11", *flags, tmp_path / "block.c"])
+    compiled([compiler(os.environ.get("CC"), "cc", "gcc", "clang"), "-std=c11", *flags, tmp_path / "page.c"])
     pytest.importorskip("Cython", reason="Cython is not installed: the block in Cython is not translated")
     (tmp_path / "block.pyx").write_text(f"layer = None\n{cython}")
     compiled([sys.executable, "-m", "cython", "-3", tmp_path / "block.pyx"])
