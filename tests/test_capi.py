@@ -80,7 +80,10 @@ def check(frozen, x, state):
     y, after = np.full_like(expected, np.nan), [np.full(shape, np.nan, x.dtype) for _ in range(count)]
     assert forward(net, x, first, y, after) == OK
     assert same((y, tuple(after)), (expected, as_tuple(now)))
-    assert first is None or same(tuple(first), as_tuple(state))
+    if first is not None:
+        assert same(tuple(first), as_tuple(state))
+        in_place = [a.copy() for a in first]
+        assert forward(net, x, in_place, y, in_place) == OK and same((y, tuple(in_place)), (expected, as_tuple(now)))
     y[:], before = np.nan, first
     for t in range(T):
         assert step(net, x[t], before, y[t], after) == OK
