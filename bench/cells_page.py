@@ -23,7 +23,7 @@ from tables import absences, disagreements, markdown_table
 from update_readme import fill
 
 METHOD = (
-    "Float32, {threads} threads. Each contender has a process of its own with as many CPUs as threads and works alone, while "
+    "Float32, {threads}. Each contender has a process of its own with as many CPUs as threads and works alone, while "
     "the others are stopped; in every round each has one turn, and a figure is the median of the rounds. Figures are the "
     "other's time divided by rnnfast's: above 1 rnnfast is faster, **below 1 it is slower**. Inference is by frozen layers; a "
     "training step is `record` and `backward`. Before anything is timed, results are compared with rnnfast's: they may differ "
@@ -107,11 +107,21 @@ def beginning(results: Results) -> list[str]:
     return ["#### Beginning", f"Medians of fresh processes, NumPy imported: {imports}.", markdown_table(head, lines)]
 
 
+def threads_of(rows: list[Row]) -> str:
+    """How many they had: 1 thread, 2 threads, or 1 / 2 threads."""
+    found = " / ".join(sorted({str(row.threads) for row in rows}))
+    return f"{found} thread{'' if found == '1' else 's'}"
+
+
 def speed(results: Results) -> str:
     """The measured part."""
-    threads = " / ".join(sorted({str(row.threads) for row in results.rows}))
     notes = absences(results, CONTENDERS) + disagreements(results)
-    parts = [machine(results), METHOD.format(threads=threads), *against_compiled(results), *against_frameworks(results)]
+    parts = [
+        machine(results),
+        METHOD.format(threads=threads_of(results.rows)),
+        *against_compiled(results),
+        *against_frameworks(results),
+    ]
     parts += [*options(results), *beginning(results), bullets(notes) if notes else ""]
     return "\n\n".join(part for part in parts if part)
 
@@ -146,12 +156,11 @@ def gallery(results: Results) -> str:
     ]
     head = ["cell", "paper", "states", "blocks of W_hh", "kept per unit and step", "forward", "training step"]
     rows = results.of("plain")
-    threads = " / ".join(sorted({str(row.threads) for row in rows}))
     shape = f"{rows[0].task.shape.H} units, batch {rows[0].task.shape.B}" if rows else ""
     text = (
         "Blocks of W_hh: how many are multiplied in a step, and in how many phases, one after the other. Kept: the values that "
         "a training step keeps for backward, beside y. The last two columns are the time of a cell divided by that of the "
-        f"compiled `rnnfast.LSTM` ({shape}, float32, {threads} threads): below 1 it is faster."
+        f"compiled `rnnfast.LSTM` ({shape}, float32, {threads_of(rows)}): below 1 it is faster."
     )
     return f"{text}\n\n{markdown_table(head, lines)}"
 

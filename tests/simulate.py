@@ -49,7 +49,7 @@ class Simulation:
         self.t, self.b, self.h = next(iter(data.projections.values())).shape
         self.w = [data.w[gate] for gate in plan.h_gates]
         self.vectors = [data.bias[plan.h_gates[k]] for k in self.spec.split]
-        self.vectors += list(plan.compute_vectors(data.vectors, self.h))
+        self.vectors += list(plan.compute_vectors(data.vectors, self.h, np.float64))
         self.extras = [getattr(data, kind + "s")[name] for kind, name in plan.extras]
 
     # ---- one phase -----------------------------------------------------------------------------------------------------------
@@ -205,5 +205,5 @@ class Simulation:
                 d += sum(later[k] @ self.w[spec.hh_of_slot[k]] for k in range(product.slot, product.slot + product.gates))
             found["states", name] = d
         summed = np.array([d.sum(axis=0) for d in d_vectors.values()]).reshape(-1, h)
-        d_vectors = plan.vector_gradients(self.data.vectors, summed, h)
+        d_vectors = plan.vector_gradients(self.data.vectors, summed)
         return found | {("vectors", name): d for name, d in d_vectors.items()}

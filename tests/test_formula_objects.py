@@ -58,6 +58,17 @@ def test_the_class_is_what_a_user_expects():
     assert "multiply" in str(Optional.plan(number=2)).lower()
 
 
+def test_plan_of_inference_and_of_inputs_of_one_number_a_row():
+    cls = rnnfast.zoo.CfC
+    rows, full = str(cls.plan(["dt"])), str(cls.plan())
+    assert "total(" in rows and "total(" not in full  # the gradient of a number a row is a sum over units
+    assert "backward" in full and "backward, phase" not in str(cls.plan("dt", training=False))
+    with pytest.raises(ValueError, match="row_inputs: expected inputs of the cell, dt, got 'tau'"):
+        cls.plan(["tau"])
+    with pytest.raises(TypeError, match="training"):
+        cls.plan(training=1)
+
+
 @pytest.mark.parametrize("frozen", [False, True])
 def test_attributes_are_protected(frozen):
     net = Optional(3, 4, number=2)

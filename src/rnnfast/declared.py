@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnfast._engine import settings
+from rnnfast._engine import checks, settings
 from rnnfast._engine.forward import trajectories
 from rnnfast._types import Array
 from rnnfast.cells.base import Variant
@@ -58,9 +58,27 @@ class FormulaLayer(Layer[Any]):
         return self._form.variant.options
 
     @classmethod
-    def plan(cls, **options: Any) -> Plan:
-        """What the kernels do in a training step with these options, for people to read: print it."""
-        return cls.cell.choose(options).plan()
+    def plan(cls, row_inputs: Sequence[str] = (), /, *, training: bool = True, **options: Any) -> Plan:
+        """What the kernels do with these options, for people to read: print it.
+
+        Parameters
+        ----------
+        row_inputs : sequence of str
+            The inputs of the cell that a call gives as (T, B), one number for each row; the others are (T, B, H).
+        training : bool
+            True: a training step, forward and backward; False: inference.
+        **options
+            Of the formula.
+
+        Raises
+        ------
+        TypeError, ValueError
+        """
+        variant = cls.cell.choose(options)
+        names = (row_inputs,) if isinstance(row_inputs, str) else tuple(row_inputs)
+        if unknown := [name for name in names if name not in variant.inputs]:
+            raise checks.wrong_value("row_inputs", f"inputs of the cell, {checks.listed(variant.inputs) or 'none'}", unknown[0])
+        return variant.plan(frozenset(names), training=checks.flag("training", training))
 
     def trajectories(self, x: Any, state: Any = None, *, lengths: Any = None, inputs: Any = None) -> tuple[Array, ...]:
         """The states of the last layer after every step, for looking into a trained layer: inference only.

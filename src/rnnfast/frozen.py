@@ -71,11 +71,10 @@ class Frozen(Stack[S]):
         super().__setstate__(state)
         for name, value in self._params.items():
             self._params[name] = locked(value)
-        variant, one_way = self._form.variant, self._form.directions == 1
-        self.__dict__.update(_packed={}, _one_way=one_way)
-        if not variant.inputs:  # with any, what is packed depends on the call
+        self.__dict__.update(_packed={}, _one_way=self._form.directions == 1)
+        if not self._form.variant.inputs:  # with any, what is packed depends on the call
             weights = tuple([packed.weights for packed in self._packed_for(frozenset())])
-        layers = FrozenLayers(weights, variant.initial) if one_way and not variant.inputs else None
+        layers = FrozenLayers(weights, self._form.variant.initial) if self._form.plain else None
         self.__dict__.update(_layers=layers, _time_first=None if self.batch_first else layers)
 
     def _packed_for(self, row_inputs: frozenset[str]) -> list[Packed]:

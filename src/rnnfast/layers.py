@@ -9,10 +9,12 @@ import numpy as np
 
 from rnnfast._engine import checks, settings
 from rnnfast._engine.elsewhere import LAYER, elsewhere
+from rnnfast._engine.form import NONE
 from rnnfast._engine.forward import Recorded, forward
 from rnnfast._engine.stack import Stack
 from rnnfast._engine.tapes import StackTape
 from rnnfast._kernels import _fast_path
+from rnnfast._kernels._fast_path import FrozenLayers
 from rnnfast._types import Array, S
 from rnnfast.cells import GRU as GRU_CELL
 from rnnfast.cells import LSTM as LSTM_CELL
@@ -132,15 +134,21 @@ class Layer(Stack[S]):
         The parameters are read, and for more than two steps packed, at every call, since they may have changed; `freeze` packs
         them once.
         """
-        form, isa = self._form, settings.here.isa
-        if form.variant.kernel is not None and lengths is None and form.directions == 1 and not form.batch_first and not inputs:
-            live, each = tuple(self._params.values()), 4 if form.bias else 2
-            kernel, layers = form.variant.kernel, form.num_layers
-            done = _fast_path.try_live(kernel, isa, live, each, None, layers, x, state, settings.num_threads)
+        form, isa, packed = self._form, settings.here.isa, None
+        if lengths is None and not inputs and form.plain and not form.batch_first:
+            if form.variant.kernel is not None:
+                live, each = tuple(self._params.values()), 4 if form.bias else 2
+                kernel, layers = form.variant.kernel, form.num_layers
+                done = _fast_path.try_live(kernel, isa, live, each, None, layers, x, state, settings.num_threads)
+            else:
+                packed = self._pack(isa, NONE, trainable=False)
+                ready = FrozenLayers(tuple([place.weights for place in packed]), form.variant.initial)
+                done = _fast_path.try_frozen(ready, False, x, state, None, settings.num_threads)
             if done is not None:
                 return done
         given = form.check(x, state, lengths, inputs)
-        y, final = forward(form, self._pack(isa, given.row_inputs, trainable=False), given)
+        packed = packed or self._pack(isa, given.row_inputs, trainable=False)
+        y, final = forward(form, packed, given)
         return form.outer(y, given.unbatched), form.outer_state(final, given.unbatched)
 
     def record(

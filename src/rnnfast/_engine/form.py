@@ -54,6 +54,11 @@ class Form(NamedTuple):
     dtype: FloatDType
     stacked: bool = True
 
+    @property
+    def plain(self) -> bool:
+        """Whether there is one direction, and a call needs nothing but x and states."""
+        return self.directions == 1 and not self.variant.inputs
+
     # ---- parameters ------------------------------------------------------------------------------------------------------
     @property
     def places(self) -> int:

@@ -141,7 +141,7 @@ class FormulaVariant:
         hidden = w_ih.shape[0] // len(self.x_gates)
         code = self.code(row_inputs, hidden, training=trainable)
         vectors = {name: value.copy() for name, value in zip(self.vectors, own, strict=True)}
-        found = self.plan(row_inputs, training=trainable).compute_vectors(vectors, hidden).astype(w_ih.dtype, copy=False)
+        found = self.plan(row_inputs, training=trainable).compute_vectors(vectors, hidden, w_ih.dtype)
         return Packed(_weights.pack(code, isa, trainable, threads, w_ih, w_hh, b_ih, b_hh, None, found), vectors, row_inputs)
 
     def described(self) -> dict[str, Any]:
@@ -160,8 +160,7 @@ class FormulaVariant:
 
     def vector_gradients(self, packed: Packed, d_vectors: Array) -> dict[str, Array]:
         """Gradients of the vectors by kind, from those of what the kernels read instead."""
-        found = self.plan(packed.row_inputs).vector_gradients(packed.vectors, d_vectors, d_vectors.shape[1])
-        return {name: d.astype(d_vectors.dtype, copy=False) for name, d in found.items()}
+        return self.plan(packed.row_inputs).vector_gradients(packed.vectors, d_vectors)
 
 
 class StoredCell:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 
 from rnnfast.formula.build import Builder
 from rnnfast.formula.derive import backward
-from rnnfast.formula.evaluate import evaluate
+from rnnfast.formula.evaluate import Recipe
 from rnnfast.formula.graph import NUMBER, VECTOR
 from rnnfast.formula.passes import Passes
 from rnnfast.formula.prepare import prepare
@@ -42,41 +42,54 @@ class Plan:
     once_surrogates: Mapping[int, int]
     saved: tuple[Operand, ...]
 
-    def compute_vectors(self, vectors: Mapping[str, Any], hidden: int) -> np.ndarray:
+    def compute_vectors(self, vectors: Mapping[str, Any], hidden: int, dtype: Any) -> np.ndarray:
         """(n, H): the VECTORs that follow the biases. vectors: of shape (H,), by name."""
-        found = evaluate(self.once, self.results, self._given(vectors, hidden))
-        return self._stacked([found[node] for node in self.results], hidden)
+        return _rows(self._recipe(self._given(vectors, hidden)), hidden, dtype)
 
-    def vector_gradients(self, vectors: Mapping[str, Any], gradients: np.ndarray, hidden: int) -> dict[str, np.ndarray]:
+    def vector_gradients(self, vectors: Mapping[str, Any], gradients: np.ndarray) -> dict[str, np.ndarray]:
         """Of shape (H,), by name. gradients: (n, H), of compute_vectors' result."""
-        graph, wanted, ends = self._derived
-        given = {node: gradients[k] for k, node in enumerate(wanted)}
-        found = evaluate(graph, ends.values(), {**self._given(vectors, hidden), **given})
-        zero = np.zeros_like(gradients, shape=(hidden,))
-        return {name: zero + found[ends[name]] if name in ends else zero.copy() for name in self.vectors}
+        if not self.vectors:
+            return {}
+        wanted, recipe = self._derived
+        hidden = gradients.shape[1]
+        found = recipe({**self._given(vectors, hidden), **dict(zip(wanted, gradients, strict=True))})
+        return dict(zip(self.vectors, _rows(found, hidden, gradients.dtype), strict=True))
 
     def _given(self, vectors: Mapping[str, Any], hidden: int) -> dict[int, Any]:
-        given: dict[int, Any] = {self.once.input("vector", name, VECTOR): vectors[name] for name in self.vectors}
-        return {**given, self.once.input("size", "1/H", NUMBER): 1 / hidden}
-
-    @staticmethod
-    def _stacked(rows: Iterable[Any], hidden: int) -> np.ndarray:
-        return np.array([np.broadcast_to(row, (hidden,)) for row in rows]).reshape(-1, hidden)
+        *leaves, size = self._leaves
+        return {**{leaf: vectors[name] for leaf, name in zip(leaves, self.vectors, strict=True)}, size: 1 / hidden}
 
     @cached_property
-    def _derived(self) -> tuple[Builder, list[int], dict[str, int]]:
-        """The graph with derivatives, the nodes of the results' gradients, the nodes of those of vectors."""
+    def _leaves(self) -> list[int]:
+        """The nodes of the vectors, and that of 1/H."""
+        return [*(self.once.input("vector", name, VECTOR) for name in self.vectors), self.once.input("size", "1/H", NUMBER)]
+
+    @cached_property
+    def _recipe(self) -> Recipe:
+        return Recipe(self.once, self.results, self._leaves)
+
+    @cached_property
+    def _derived(self) -> tuple[list[int], Recipe]:
+        """The nodes of the results' gradients, and how those of vectors are computed."""
         graph = Builder(list(self.once.nodes), dict(self.once.place))
         wanted = [graph.input("d", str(k), VECTOR) for k in range(len(self.results))]
         seeds: dict[int, int] = {}
         for node, d in zip(self.results, wanted, strict=True):
             seeds[node] = d
         found = backward(graph, seeds, self.once_surrogates)
-        ends = {name: found[node] for name in self.vectors if (node := graph.input("vector", name, VECTOR)) in found}
-        return graph, wanted, ends
+        ends = [found.get(leaf, graph.number(0)) for leaf in self._leaves[:-1]]
+        return wanted, Recipe(graph, ends, [*self._leaves, *wanted])
 
     def __str__(self) -> str:
         return describe(self)
+
+
+def _rows(values: Sequence[Any], hidden: int, dtype: Any) -> np.ndarray:
+    """(n, H), a row each: of arrays (H,) or numbers."""
+    rows = np.empty((len(values), hidden), dtype)
+    for row, value in zip(rows, values, strict=True):
+        row[...] = value
+    return rows
 
 
 def plan(traced: Traced, training: bool) -> Plan:
