@@ -23,15 +23,15 @@ if os.environ.get("RNNFAST_EMULATE") == "1":
     MACROS.append(("RF_EMULATE", None))
 
 ROOM = "src/rnnfast/_kernels"
-MODULES = ("_code", "_weights", "_order", "_forward", "_backward", "_call", "_fast_path", "_testing")
+MODULES = ("_code", "_weights", "_order", "_forward", "_backward", "_call", "_fast_path", "_capi", "_testing")
 
 
 def extension(name: str, sources: list[str], libraries: list[str] | None = None) -> Extension:
     return Extension(
         name,
         sources,
-        include_dirs=["csrc", numpy.get_include()],
-        depends=sorted(glob("csrc/**/*.h", recursive=True)),
+        include_dirs=["csrc", "src/rnnfast/include", numpy.get_include()],
+        depends=sorted(glob("csrc/**/*.h", recursive=True) + glob("src/rnnfast/include/*.h")),
         extra_compile_args=CFLAGS + os.environ.get("RNNFAST_CFLAGS", "").split(),
         libraries=libraries,
         extra_link_args=LDFLAGS + os.environ.get("RNNFAST_LDFLAGS", "").split(),

@@ -34,7 +34,7 @@ def main() -> None:
                 for _ in range(STEPS):
                     fast.step(x, state, out=(y, state))
                 middle = time.perf_counter_ns()
-                _testing.steps(fast._weights, x, parts, y, parts, 1, STEPS)
+                _testing.steps(fast._layers, x, parts, y, parts, 1, STEPS)
                 end = time.perf_counter_ns()
                 python.append((middle - start) / STEPS)
                 c.append((end - middle) / STEPS)

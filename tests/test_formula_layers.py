@@ -304,6 +304,8 @@ def test_inputs_that_do_not_fit():
     for other in (rnnfast.LSTM(3, 4), zoo.MGU(3, 4)):
         with pytest.raises((TypeError, ValueError), match="inputs: expected"):
             other(x, inputs={"dt": dt})
+        with pytest.raises((TypeError, ValueError), match="inputs: expected"):
+            other.freeze().step(x[0], inputs={"dt": dt[0]})
 
 
 def test_gradients_not_asked_for():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import rnnfast
-from rnnfast._kernels import _backward, _call, _code, _core, _fast_path, _forward, _order, _testing, _weights
+from rnnfast._kernels import _backward, _call, _capi, _code, _core, _fast_path, _forward, _order, _testing, _weights
 
 ROOT = Path(__file__).parent.parent
 
@@ -29,7 +29,7 @@ def test_the_package_itself():
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("module", [_core, _weights, _code, _order, _forward, _backward, _call, _fast_path, _testing])
+@pytest.mark.parametrize("module", [_core, _weights, _code, _order, _forward, _backward, _call, _fast_path, _capi, _testing])
 def test_stubs_name_what_is_there(module):
     """Every public function and class of a compiled module stands in its stub, and nothing else does."""
     import ast

@@ -25,6 +25,7 @@ __all__ = [
     "__version__",
     "cell",
     "check_cell",
+    "get_include",
     "get_num_threads",
     "gru",
     "load",
@@ -43,19 +44,21 @@ __all__ = [
 
 if _TYPE_CHECKING:
     from rnnfast import ops, zoo
+    from rnnfast.capi import get_include
     from rnnfast.declared import cell
     from rnnfast.prove_cell import check_cell
 
-_FORMULAS = {"cell": "rnnfast.declared", "check_cell": "rnnfast.prove_cell", "ops": "rnnfast.ops", "zoo": "rnnfast.zoo"}
+_LATER = {"cell": "rnnfast.declared", "check_cell": "rnnfast.prove_cell", "ops": "rnnfast.ops", "zoo": "rnnfast.zoo"}
+_LATER |= {"get_include": "rnnfast.capi"}
 
 
 def __getattr__(name: str) -> _Any:
-    """What belongs to formulas is imported when it is first used."""
-    if name not in _FORMULAS:
+    """What belongs to formulas or to C is imported when it is first used."""
+    if name not in _LATER:
         raise AttributeError(f"module 'rnnfast' has no attribute {name!r}")
     from importlib import import_module
 
-    module = import_module(_FORMULAS[name])
+    module = import_module(_LATER[name])
     found = module if module.__name__ == f"rnnfast.{name}" else getattr(module, name)
     globals()[name] = found
     return found

@@ -17,7 +17,7 @@ from rnnfast._engine.stack import Stack, version_of
 from rnnfast._engine.states import outward
 from rnnfast._kernels import _fast_path
 from rnnfast._kernels._core import empty
-from rnnfast._kernels._weights import Weights
+from rnnfast._kernels._fast_path import FrozenLayers
 from rnnfast._types import Array, S
 from rnnfast.cells import CELLS
 from rnnfast.cells.base import AnyCell, Packed
@@ -48,10 +48,9 @@ class Frozen(Stack[S]):
     isa: str
     _frozen = True
     _packed: dict[frozenset[str], list[Packed]]  # by the inputs that are one number a row
-    _weights: tuple[Weights, ...]  # of the fast path
     _one_way: bool  # forward only, so that it can step
-    _fast_step: bool  # and nothing but x and states that begin with zeros, so that steps may take the fast path
-    _fast: bool  # and time first, so that whole sequences may too
+    _layers: FrozenLayers | None  # and nothing but x and states: for steps by the fast path, and for C (_kernels/_capi.pyx)
+    _time_first: FrozenLayers | None  # and time first: the same layers for whole sequences by the fast path
 
     def __init__(self, layer: Stack[S]) -> None:
         state = layer.__getstate__()
@@ -73,9 +72,10 @@ class Frozen(Stack[S]):
         for name, value in self._params.items():
             self._params[name] = locked(value)
         self.__dict__.update(_packed={}, _one_way=self._form.directions == 1)
-        weights = [] if self._form.variant.inputs else [packed.weights for packed in self._packed_for(frozenset())]
-        plain = self._form.plain
-        self.__dict__.update(_weights=tuple(weights), _fast_step=plain, _fast=plain and not self.batch_first)
+        if not self._form.variant.inputs:  # with any, what is packed depends on the call
+            weights = tuple([packed.weights for packed in self._packed_for(frozenset())])
+        layers = FrozenLayers(weights, self._form.variant.initial) if self._form.plain else None
+        self.__dict__.update(_layers=layers, _time_first=None if self.batch_first else layers)
 
     def _packed_for(self, row_inputs: frozenset[str]) -> list[Packed]:
         """For calls whose inputs of these names are one number a row; packed when they are first needed."""
@@ -133,8 +133,8 @@ class Frozen(Stack[S]):
         TypeError, ValueError, MemoryError
         """
         form = self._form
-        if lengths is None and self._fast and not inputs:
-            done = _fast_path.try_frozen(self._weights, False, x, state, out, settings.num_threads)
+        if lengths is None and self._time_first is not None and not inputs:
+            done = _fast_path.try_frozen(self._time_first, False, x, state, out, settings.num_threads)
             if done is not None:
                 return done
         given = form.check(x, state, lengths, inputs)
@@ -186,8 +186,8 @@ class Frozen(Stack[S]):
         """
         if not self._one_way:
             raise ValueError("step: expected one direction, got a bidirectional layer, which needs the whole sequence")
-        if self._fast_step and not inputs:
-            done = _fast_path.try_frozen(self._weights, True, x_t, state, out, settings.num_threads)
+        if self._layers is not None and not inputs:
+            done = _fast_path.try_frozen(self._layers, True, x_t, state, out, settings.num_threads)
             if done is not None:
                 return done
         form = self._form
@@ -207,8 +207,8 @@ class Frozen(Stack[S]):
             y, states = self._out(out, (H,) if unbatched else (B, H), "hidden" if unbatched else "batch, hidden", B, unbatched)
             self._apart(y, states, x_t, state)
         final = tuple(a.reshape(form.num_layers, B, H) for a in states)
-        if self._fast_step:
-            _fast_path.step(self._weights, x, initial, y.reshape(B, H), final, settings.num_threads)
+        if self._layers is not None and not inputs:
+            _fast_path.step(self._layers, x, initial, y.reshape(B, H), final, settings.num_threads)
             return y, outward(states)
         steps = () if unbatched else (B,)
         found = checks.inputs(inputs, form.variant.inputs, steps, "" if unbatched else "batch", H, form.dtype)

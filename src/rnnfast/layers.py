@@ -14,6 +14,7 @@ from rnnfast._engine.forward import Recorded, forward
 from rnnfast._engine.stack import Stack
 from rnnfast._engine.tapes import StackTape
 from rnnfast._kernels import _fast_path
+from rnnfast._kernels._fast_path import FrozenLayers
 from rnnfast._types import Array, S
 from rnnfast.cells import GRU as GRU_CELL
 from rnnfast.cells import LSTM as LSTM_CELL
@@ -141,8 +142,8 @@ class Layer(Stack[S]):
                 done = _fast_path.try_live(kernel, isa, live, each, None, layers, x, state, settings.num_threads)
             else:
                 packed = self._pack(isa, NONE, trainable=False)
-                weights = tuple([place.weights for place in packed])
-                done = _fast_path.try_frozen(weights, False, x, state, None, settings.num_threads)
+                ready = FrozenLayers(tuple([place.weights for place in packed]), form.variant.initial)
+                done = _fast_path.try_frozen(ready, False, x, state, None, settings.num_threads)
             if done is not None:
                 return done
         given = form.check(x, state, lengths, inputs)

@@ -56,8 +56,8 @@ class Form(NamedTuple):
 
     @property
     def plain(self) -> bool:
-        """Whether there is one direction, and a call needs nothing but x and states that begin with zeros."""
-        return self.directions == 1 and not self.variant.inputs and not any(self.variant.initial)
+        """Whether there is one direction, and a call needs nothing but x and states."""
+        return self.directions == 1 and not self.variant.inputs
 
     # ---- parameters ------------------------------------------------------------------------------------------------------
     @property

@@ -20,8 +20,8 @@ cdef class Record:
 
 
 cdef char *address(array) noexcept
-cdef void set_weights(Job *j, Weights w) noexcept
-cdef void set_order(Job *j, Py_ssize_t T, Py_ssize_t B, bint reverse, RowOrder order) noexcept
+cdef void set_weights(Job *j, Weights w) noexcept nogil
+cdef void set_order(Job *j, Py_ssize_t T, Py_ssize_t B, bint reverse, RowOrder order) noexcept nogil
 cdef bint is_long(const Job *j, int passes) noexcept nogil
 cdef size_t place_forward(Job *j, char *base, int threads) noexcept nogil
 cdef void run_placed(Job *j, int threads) noexcept nogil

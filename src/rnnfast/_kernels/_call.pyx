@@ -75,7 +75,7 @@ cdef void set_view(View *v, array) noexcept:
         v.data, v.step, v.row = <char *>cnp.PyArray_DATA(a), cnp.PyArray_STRIDE(a, 0), cnp.PyArray_STRIDE(a, 1)
 
 
-cdef void set_weights(Job *j, Weights w) noexcept:
+cdef void set_weights(Job *j, Weights w) noexcept nogil:
     memset(j, 0, job_bytes(w.cell))
     j.cell, j.kernels, j.index = w.cell, w.kernels, w.index
     j.inputs, j.hidden, j.itemsize = w.input_size, w.hidden_size, w.kernels.itemsize
@@ -86,7 +86,7 @@ cdef void set_weights(Job *j, Weights w) noexcept:
     j.most_sums = w.most_sums
 
 
-cdef void set_order(Job *j, Py_ssize_t T, Py_ssize_t B, bint reverse, RowOrder order) noexcept:
+cdef void set_order(Job *j, Py_ssize_t T, Py_ssize_t B, bint reverse, RowOrder order) noexcept nogil:
     """order: None for a batch whose samples have all steps."""
     cdef Order *o = &j.order
     cdef Py_ssize_t rows = max(CHUNK_BYTES // (j.cell.slots * j.hidden * j.itemsize), CHUNK_ROWS)

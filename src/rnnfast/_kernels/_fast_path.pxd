@@ -1,4 +1,40 @@
 """What _fast_path offers to other Cython modules."""
+from cpython.ref cimport PyObject
+
+from rnnfast._kernels._core cimport *
 
 
-cpdef step(tuple layers, x, tuple state, y, tuple state_out, int threads)
+cdef struct Layers:
+    # one upon the other, in one direction
+    Py_ssize_t count
+    PyObject **weights              # Weights
+    double initial[RF_MAX_STATES]   # of each state, what it is where the caller gives none
+
+
+cdef struct States:
+    # (layers, B, H) each; before NULL: the initial value
+    int count
+    const char *before[RF_MAX_STATES]
+    char *after[RF_MAX_STATES]
+
+
+cdef struct Plan:
+    # bytes of a call
+    size_t state    # of one state of a layer,
+    size_t first    # and of one that the caller does not give;
+    size_t y        # of y of a lower layer;
+    size_t layer    # of the scratch of the layer that needs most
+    bint is_long
+
+
+cdef class FrozenLayers:
+    cdef Layers layers
+    cdef readonly tuple weights     # keeps them alive
+
+
+cdef size_t plan(Plan *p, const Layers *k, Py_ssize_t T, Py_ssize_t B, int threads) noexcept nogil
+cdef bint run_layers(const Layers *k, const Plan *p, size_t nbytes, Py_ssize_t T, Py_ssize_t B, const char *x, char *y,
+                     const States *s, int threads, Ear *ear) noexcept nogil
+cdef bint all_apart(const char *x, size_t x_bytes, const char *y, size_t y_bytes, const States *s,
+                    size_t each) noexcept nogil
+cpdef step(FrozenLayers layers, x, tuple state, y, tuple state_out, int threads)

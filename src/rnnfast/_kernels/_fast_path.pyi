@@ -5,22 +5,26 @@ from typing import Any
 from rnnfast._kernels._weights import Weights
 from rnnfast._types import Array
 
+class FrozenLayers:
+    weights: tuple[Weights, ...]
+    def __init__(self, weights: tuple[Weights, ...], initial: tuple[float, ...]) -> None:
+        """Layers of one direction; initial: of each state, what it is where the caller gives none."""
+
 def step(
-    layers: tuple[Weights, ...],
+    layers: FrozenLayers,
     x: Array,
     state: tuple[Array | None, ...],
     y: Array,
     state_out: tuple[Array, ...],
     threads: int,
 ) -> None:
-    """x (B, I), y (B, H), each state (layers, B, H) or None for zeros; contiguous, checked. A state_out may be its state."""
+    """x (B, I), y (B, H), each state (layers, B, H) or None for its initial value; contiguous, checked. A state_out may be its
+    state."""
 
 def used_once(T: int, B: int) -> bool:
     """Whether the call uses each weight so few times that packing it does not pay."""
 
-def try_frozen(
-    layers: tuple[Weights, ...], one_step: bool, x: Any, state: Any, out: Any, threads: int
-) -> tuple[Array, Any] | None:
+def try_frozen(layers: FrozenLayers, one_step: bool, x: Any, state: Any, out: Any, threads: int) -> tuple[Array, Any] | None:
     """(y, state), or None if anything is unusual; then nothing is done."""
 
 def try_live(

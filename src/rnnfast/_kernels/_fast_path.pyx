@@ -6,6 +6,7 @@ returns None, and the caller goes the long way, where every problem has its text
 """
 cimport cython
 cimport numpy as cnp
+from cpython.ref cimport PyObject
 from libc.string cimport memset
 
 from rnnfast._kernels._call cimport *
@@ -13,16 +14,12 @@ from rnnfast._kernels._weights cimport is_weight, pack, point_at
 
 cnp.import_array()
 
+cdef extern from "Python.h":
+    PyObject **PySequence_Fast_ITEMS(tuple)
+
 
 cdef enum:
     MANY_LAYERS = 8     # together they may be a long call, though each of them is short
-
-
-cdef struct States:
-    # (layers, B, H) each; before NULL: zeros
-    int count
-    char *before[RF_MAX_STATES]
-    char *after[RF_MAX_STATES]
 
 
 cpdef bint used_once(Py_ssize_t T, Py_ssize_t B) noexcept:
@@ -30,71 +27,126 @@ cpdef bint used_once(Py_ssize_t T, Py_ssize_t B) noexcept:
     return B == 1 and T <= 2
 
 
-cdef bint run(tuple layers, Py_ssize_t T, Py_ssize_t B, char *x, char *y, States *s, int threads) except False:
-    """x (T, B, I) -> y (T, B, H). Its scratch: y of two lower layers, zeros, what a layer needs."""
-    cdef Py_ssize_t count = len(layers), l, state
-    cdef int i
-    cdef Weights w = <Weights>layers[0]
-    cdef size_t between, most = 0
-    cdef char *base
+@cython.final
+cdef class FrozenLayers:
+    """Layers of one direction, ready for calls; `_capi.pyx` gives C the address of `layers`."""
+
+    def __init__(self, tuple weights, tuple initial):
+        """initial: of each state, what it is where the caller gives none."""
+        cdef int i
+        self.weights = weights
+        point_to(&self.layers, weights)
+        for i in range(len(initial)):
+            self.layers.initial[i] = initial[i]
+
+
+cdef inline void point_to(Layers *k, tuple weights) noexcept:
+    """All but the initial values."""
+    k.count, k.weights = len(weights), PySequence_Fast_ITEMS(weights)
+
+
+cdef size_t plan(Plan *p, const Layers *k, Py_ssize_t T, Py_ssize_t B, int threads) noexcept nogil:
+    """Sizes of a call of (T, B, I); returns all bytes of its scratch."""
+    cdef Py_ssize_t l
     cdef Job job
-    cdef Ear ear
-    cdef bint long_call = False
-    state = B * w.hidden_size * w.kernels.itemsize
-    between = (T * state + 63) & ~<size_t>63
-    for l in range(count):
-        fill(&job, <Weights>layers[l], T, B)
-        most = max(most, place_forward(&job, NULL, threads))
-        long_call = long_call or is_long(&job, 1)
-    open_ear(&ear, long_call or count > MANY_LAYERS)
-    base = scratch_open(3 * between + most)
+    p.layer, p.is_long = 0, k.count > MANY_LAYERS
+    for l in range(k.count):
+        fill(&job, <Weights>k.weights[l], T, B)
+        p.layer = max(p.layer, place_forward(&job, NULL, threads))
+        p.is_long = p.is_long or is_long(&job, 1)
+    p.state = B * job.hidden * job.itemsize
+    p.first = (p.state + 63) & ~<size_t>63
+    p.y = (T * p.state + 63) & ~<size_t>63
+    return min(k.count - 1, 2) * p.y + job.cell.states * p.first + p.layer
+
+
+cdef bint run_layers(const Layers *k, const Plan *p, size_t nbytes, Py_ssize_t T, Py_ssize_t B, const char *x, char *y,
+                     const States *s, int threads, Ear *ear) noexcept nogil:
+    """x (T, B, I) -> y (T, B, H), as planned. False: there is no memory, and nothing was done.
+
+    Its scratch: y of two lower layers, initial states that the caller does not give, what a layer needs."""
+    cdef char *base = scratch_open(nbytes)
+    cdef char *first
+    cdef char *made = NULL          # the last state that was filled, with `value`
+    cdef char *own[RF_MAX_STATES]
+    cdef double value = 0
+    cdef Py_ssize_t l
+    cdef Job job
+    cdef int i
     if base == NULL:
-        close_ear(&ear)
-        raise MemoryError("rnnfast: no memory for the scratch of a call")
+        return False
+    first = base + min(k.count - 1, 2) * p.y
     for i in range(s.count):
         if s.before[i] == NULL:
-            memset(base + 2 * between, 0, state)
-            break
-    for l in range(count):
-        w = <Weights>layers[l]
-        fill(&job, w, T, B)
-        job.ear = &ear
-        job.panels_descend = rf_alternate(&w.panels_descend)
-        set_rows(&job.x, x if l == 0 else base + ((l - 1) & 1) * between, B, w.input_size * job.itemsize)
-        set_rows(&job.y, y if l == count - 1 else base + (l & 1) * between, B, w.hidden_size * job.itemsize)
+            if made == NULL or value != k.initial[i]:
+                made, value = first + i * p.first, k.initial[i]
+                fill_state(made, p.state, (<Weights>k.weights[0]).kernels.itemsize, value)
+            own[i] = made
+    for l in range(k.count):
+        fill(&job, <Weights>k.weights[l], T, B)
+        job.ear = ear
+        job.panels_descend = rf_alternate(&(<Weights>k.weights[l]).panels_descend)
+        set_rows(&job.x, x if l == 0 else base + ((l - 1) & 1) * p.y, B, job.inputs * job.itemsize)
+        set_rows(&job.y, y if l == k.count - 1 else base + (l & 1) * p.y, B, job.hidden * job.itemsize)
         for i in range(s.count):
-            job.state[i].first = s.before[i] + l * state if s.before[i] != NULL else base + 2 * between
-            job.state[i].last = s.after[i] + l * state
-        place_forward(&job, base + 3 * between, threads)
-        with nogil:
-            run_placed(&job, threads)
+            job.state[i].first = <char *>s.before[i] + l * p.state if s.before[i] != NULL else own[i]
+            job.state[i].last = s.after[i] + l * p.state
+        place_forward(&job, first + s.count * p.first, threads)
+        run_placed(&job, threads)
         if ear.stopped:
             break
     scratch_close(base)
-    close_ear(&ear)
     return True
 
 
-cdef inline void fill(Job *j, Weights w, Py_ssize_t T, Py_ssize_t B) noexcept:
+cdef void fill_state(char *to, size_t nbytes, int itemsize, double value) noexcept nogil:
+    cdef size_t i
+    if value == 0:
+        memset(to, 0, nbytes)
+    elif itemsize == sizeof(float):
+        for i in range(nbytes // sizeof(float)):
+            (<float *>to)[i] = <float>value
+    else:
+        for i in range(nbytes // sizeof(double)):
+            (<double *>to)[i] = value
+
+
+cdef bint run(const Layers *k, Py_ssize_t T, Py_ssize_t B, const char *x, char *y, const States *s, int threads) except False:
+    """run_layers for Python: signals are heard, and errors are raised."""
+    cdef Plan p
+    cdef size_t nbytes = plan(&p, k, T, B, threads)
+    cdef Ear ear
+    cdef bint done
+    open_ear(&ear, p.is_long)
+    with nogil:
+        done = run_layers(k, &p, nbytes, T, B, x, y, s, threads, &ear)
+    close_ear(&ear)
+    if not done:
+        raise MemoryError("rnnfast: no memory for the scratch of a call")
+    return True
+
+
+cdef inline void fill(Job *j, Weights w, Py_ssize_t T, Py_ssize_t B) noexcept nogil:
     set_weights(j, w)
     set_order(j, T, B, False, None)
     set_rows(&j.x, NULL, B, w.input_size * j.itemsize)
     j.h_in_y = w.cell.y_is_state
 
 
-cdef inline void set_rows(View *v, char *data, Py_ssize_t B, Py_ssize_t row) noexcept:
+cdef inline void set_rows(View *v, const char *data, Py_ssize_t B, Py_ssize_t row) noexcept nogil:
     """A contiguous (T, B, n) array."""
-    v.data, v.step, v.row = data, B * row, row
+    v.data, v.step, v.row = <char *>data, B * row, row
 
 
-cpdef step(tuple layers, x, tuple state, y, tuple state_out, int threads):
-    """x (B, I), y (B, H), each state (layers, B, H) or None for zeros; contiguous, checked. A state_out may be its state."""
+cpdef step(FrozenLayers layers, x, tuple state, y, tuple state_out, int threads):
+    """x (B, I), y (B, H), each state (layers, B, H) or None for its initial value; contiguous, checked. A state_out may be its
+    state."""
     cdef States s
     cdef int i
     s.count = <int>len(state)
     for i in range(s.count):
         s.before[i], s.after[i] = address(state[i]), address(state_out[i])
-    run(layers, 1, cnp.PyArray_DIM(<cnp.ndarray>x, 0), address(x), address(y), &s, threads)
+    run(&layers.layers, 1, cnp.PyArray_DIM(<cnp.ndarray>x, 0), address(x), address(y), &s, threads)
 
 
 cdef struct Sizes:
@@ -132,11 +184,12 @@ cdef inline new_array(const Sizes *z, Py_ssize_t lead, Py_ssize_t n):
     return cnp.PyArray_EMPTY(axes + 1, dims, z.kind, 0)
 
 
-cdef inline bint apart(const char *a, size_t a_bytes, const char *b, size_t b_bytes) noexcept:
+cdef inline bint apart(const char *a, size_t a_bytes, const char *b, size_t b_bytes) noexcept nogil:
     return a == NULL or b == NULL or a + a_bytes <= b or b + b_bytes <= a
 
 
-cdef inline bint all_apart(char *x, size_t x_bytes, char *y, size_t y_bytes, const States *s, size_t each) noexcept:
+cdef bint all_apart(const char *x, size_t x_bytes, const char *y, size_t y_bytes, const States *s,
+                    size_t each) noexcept nogil:
     """y and the states out overlap nothing, but for a state out that is exactly its state in. each: bytes of a state."""
     cdef int i, k
     if not apart(y, y_bytes, x, x_bytes):
@@ -192,9 +245,9 @@ cdef bint states_fit(const Sizes *z, int count, state, Py_ssize_t H) noexcept:
     return True
 
 
-cdef run_sized(tuple layers, const Sizes *z, x, state, out, int threads):
+cdef run_sized(const Layers *k, const Sizes *z, x, state, out, int threads):
     """The call of arrays that fit; None if those of out do not."""
-    cdef Weights w = <Weights>layers[0]
+    cdef Weights w = <Weights>k.weights[0]
     cdef Py_ssize_t H = w.hidden_size, itemsize = w.kernels.itemsize
     cdef States s
     cdef int i
@@ -219,17 +272,17 @@ cdef run_sized(tuple layers, const Sizes *z, x, state, out, int threads):
     if out is not None and not all_apart(address(x), z.T * z.B * w.input_size * itemsize, address(y),
                                          z.T * z.B * H * itemsize, &s, z.layers * z.B * H * itemsize):
         return None
-    run(layers, z.T, z.B, address(x), address(y), &s, threads)
+    run(k, z.T, z.B, address(x), address(y), &s, threads)
     return result
 
 
-def try_frozen(tuple layers, bint one_step, x, state, out, int threads):
+def try_frozen(FrozenLayers layers, bint one_step, x, state, out, int threads):
     """(y, state), in out if that is not None."""
-    cdef Weights w = <Weights>layers[0]
+    cdef Weights w = <Weights>layers.layers.weights[0]
     cdef Sizes z
-    if (size_up(&z, x, one_step, len(layers), w.kind, w.input_size, w.hidden_size)
+    if (size_up(&z, x, one_step, layers.layers.count, w.kind, w.input_size, w.hidden_size)
             and states_fit(&z, w.cell.states, state, w.hidden_size)):
-        return run_sized(layers, &z, x, state, out, threads)
+        return run_sized(&layers.layers, &z, x, state, out, threads)
     return None
 
 
@@ -254,6 +307,8 @@ def try_live(str cell, int isa, tuple weights, int each, tuple blocks, Py_ssize_
     cdef Py_ssize_t count = max(layers, 1), l, H
     cdef int descend = rf_alternate(&calls_descend)
     cdef list made = []
+    cdef Layers all_of_them
+    cdef tuple packed
     cdef Weights w
     w_ih, w_hh, b_ih, b_hh = weights[0], weights[1], None, None
     if not (cnp.PyArray_CheckExact(w_ih) and cnp.PyArray_NDIM(<cnp.ndarray>w_ih) == 2
@@ -278,4 +333,7 @@ def try_live(str cell, int isa, tuple weights, int each, tuple blocks, Py_ssize_
         else:
             w = pack(cell, isa, False, threads, w_ih, w_hh, b_ih, b_hh, blocks)
         made.append(w)
-    return run_sized(tuple(made), &z, x, state, None, threads)
+    packed = tuple(made)
+    memset(&all_of_them, 0, sizeof(Layers))  # initial values are zeros
+    point_to(&all_of_them, packed)
+    return run_sized(&all_of_them, &z, x, state, None, threads)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from rnnfast._kernels._weights import Weights
+from rnnfast._kernels._fast_path import FrozenLayers
 from rnnfast._types import Array
 
 def set_cost_model(call: float, phase: float) -> tuple[float, float]:
@@ -24,7 +24,7 @@ def numbers(name: str) -> dict[str, Any]:
     """The numbers of a compiled cell."""
 
 def steps(
-    layers: tuple[Weights, ...],
+    layers: FrozenLayers,
     x: Array,
     state: tuple[Array | None, ...],
     y: Array,

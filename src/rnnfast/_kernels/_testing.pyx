@@ -65,7 +65,7 @@ def numbers(str name):
 
 
 # ---- for bench/step_overhead.py ---------------------------------------------------------------------------------------------
-def steps(tuple layers, x, tuple state, y, tuple state_out, int threads, Py_ssize_t count):
+def steps(_fast_path.FrozenLayers layers, x, tuple state, y, tuple state_out, int threads, Py_ssize_t count):
     """So many single steps (`_fast_path.step`), without Python between them."""
     cdef Py_ssize_t i
     for i in range(count):

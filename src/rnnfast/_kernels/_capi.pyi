@@ -1,0 +1,3 @@
+"""Types of the compiled module _capi."""
+
+_C_API: object  # the PyCapsule that include/rnnfast_api.h reads

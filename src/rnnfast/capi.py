@@ -1,0 +1,14 @@
+"""For C, C++ and Cython code that calls frozen layers: where the header is. `capi.pxd` beside this file is for Cython."""
+
+from pathlib import Path
+
+
+def get_include() -> str:
+    """The folder of ``rnnfast_api.h``, for the ``include_dirs`` of an extension that calls frozen layers from C, C++ or Cython.
+
+    Returns
+    -------
+    str
+        Its absolute path.
+    """
+    return str(Path(__file__).parent.resolve() / "include")
