@@ -466,3 +466,33 @@ def test_nan_and_infinity_propagate_as_in_the_formula(name, options, isa):
             fine = np.isfinite(right)
             assert np.allclose(got[fine], right[fine], rtol=1e-11, atol=1e-13)
             assert np.isfinite(got[:, [0, 2]]).all()
+
+
+@pytest.mark.parametrize("B", [None, 1, 4])
+@pytest.mark.parametrize("rows", [False, True])
+def test_inputs_by_the_fast_path(B, rows, dtype):
+    """What frozen layers do with plain arrays is what they do with others, and no output may overlap an input."""
+    net, rng = zoo.CfC(3, 9, num_layers=2, dtype=dtype, rng=0), np.random.default_rng(1)
+    fast, some = net.freeze(), () if B is None else (B,)
+    x, dt = (rng.uniform(0.1, 1, (6, *some, *last)).astype(dtype) for last in ((3,), () if rows else (9,)))
+    lists = dt.tolist() if dtype == np.float64 else np.asfortranarray(dt[::-1])[::-1]
+    y, h = fast(x, inputs={"dt": dt})
+    for other in (net(x, inputs={"dt": dt}), fast(x, inputs={"dt": lists})):
+        assert np.array_equal(other[0], y) and np.array_equal(other[1], h)
+    state, out = None, (np.empty((*some, 9), dtype), np.zeros((2, *some, 9), dtype))
+    for t in range(6):
+        at = dt[t] if dt[t].ndim else np.array(dt[t])
+        y_t, state = fast.step(x[t], state, inputs={"dt": at})
+        assert np.array_equal(y_t, y[t])
+        fast.step(x[t], out[1], inputs={"dt": at}, out=out)
+        assert np.array_equal(out[0], y[t])
+    assert np.array_equal(state, h) and np.array_equal(out[1], h)
+    if not rows:
+        with pytest.raises(ValueError, match="overlap"):
+            fast(x, inputs={"dt": dt}, out=(dt, np.empty_like(h)))
+    with pytest.raises(ValueError, match="dt"):
+        fast(x, inputs={"dt": np.zeros((7, *some), dtype)})
+    with pytest.raises(ValueError, match="inputs: expected"):
+        fast(x, inputs={"dt": dt, "more": dt})
+    with pytest.raises(ValueError, match="inputs: expected"):
+        fast(x, inputs={"other": dt})

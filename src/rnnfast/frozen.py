@@ -51,6 +51,8 @@ class Frozen(Stack[S]):
     _one_way: bool  # forward only, so that it can step
     _layers: FrozenLayers | None  # and nothing but x and states: for steps by the fast path, and for C (_kernels/_capi.pyx)
     _time_first: FrozenLayers | None  # and time first: the same layers for whole sequences by the fast path
+    # the same of a cell with inputs, by those that are one number a row, and the order in which the kernels read them
+    _with_inputs: dict[frozenset[str], tuple[FrozenLayers, tuple[str, ...]]]
 
     def __init__(self, layer: Stack[S]) -> None:
         state = layer.__getstate__()
@@ -75,13 +77,31 @@ class Frozen(Stack[S]):
         if not self._form.variant.inputs:  # with any, what is packed depends on the call
             weights = tuple([packed.weights for packed in self._packed_for(frozenset())])
         layers = FrozenLayers(weights, self._form.variant.initial) if self._form.plain else None
-        self.__dict__.update(_layers=layers, _time_first=None if self.batch_first else layers)
+        self.__dict__.update(_layers=layers, _time_first=None if self.batch_first else layers, _with_inputs={})
 
     def _packed_for(self, row_inputs: frozenset[str]) -> list[Packed]:
         """For calls whose inputs of these names are one number a row; packed when they are first needed."""
         if row_inputs not in self._packed:
             self._packed[row_inputs] = self._pack(COMPILED.index(self.isa), row_inputs, trainable=False)
         return self._packed[row_inputs]
+
+    def _try_inputs(self, one_step: bool, x: Any, state: Any, inputs: Any, out: Any) -> tuple[Array, S] | None:
+        """A call with inputs by the fast path, or None if anything is unusual; then nothing is done."""
+        form, names = self._form, self._form.variant.inputs
+        if not (self._one_way and type(x) is np.ndarray and type(inputs) is dict and len(inputs) == len(names)):
+            return None
+        if not all([type(inputs.get(name)) is np.ndarray for name in names]):
+            return None
+        rows = frozenset([name for name in names if inputs[name].ndim < x.ndim])
+        if rows not in self._with_inputs:
+            weights = tuple([packed.weights for packed in self._packed_for(rows)])
+            extras = form.variant.extras(rows, trainable=False)
+            self._with_inputs[rows] = FrozenLayers(weights, form.variant.initial), extras.full + extras.rows
+        layers, order = self._with_inputs[rows]
+        if len(order) < len(names):  # the formula does not use all of them, and nobody would look at the others
+            return None
+        arrays = tuple([inputs[name] for name in order])
+        return _fast_path.try_frozen(layers, one_step, x, state, out, settings.num_threads, arrays)
 
     def _cell_described(self) -> Any:
         variant = self._form.variant
@@ -133,10 +153,13 @@ class Frozen(Stack[S]):
         TypeError, ValueError, MemoryError
         """
         form = self._form
-        if lengths is None and self._time_first is not None and not inputs:
+        done = None
+        if lengths is None and not inputs and self._time_first is not None:
             done = _fast_path.try_frozen(self._time_first, False, x, state, out, settings.num_threads)
-            if done is not None:
-                return done
+        elif lengths is None and inputs and not form.batch_first:
+            done = self._try_inputs(False, x, state, inputs, out)
+        if done is not None:
+            return done
         given = form.check(x, state, lengths, inputs)
         packed = self._packed_for(given.row_inputs)
         if out is None:
@@ -186,10 +209,13 @@ class Frozen(Stack[S]):
         """
         if not self._one_way:
             raise ValueError("step: expected one direction, got a bidirectional layer, which needs the whole sequence")
-        if self._layers is not None and not inputs:
+        done = None
+        if not inputs and self._layers is not None:
             done = _fast_path.try_frozen(self._layers, True, x_t, state, out, settings.num_threads)
-            if done is not None:
-                return done
+        elif inputs:
+            done = self._try_inputs(True, x_t, state, inputs, out)
+        if done is not None:
+            return done
         form = self._form
         x, I, H = checks.float_array("x_t", x_t, form.dtype, "the layer"), form.input_size, form.hidden_size
         if x.ndim not in (1, 2) or x.shape[-1] != I:

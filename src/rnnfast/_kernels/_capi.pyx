@@ -82,7 +82,7 @@ cdef int forward(const rnnfast_frozen *f, const void *x, const void **state_in, 
         return status
     if state_out == NULL or steps > 0 and (x == NULL or y == NULL):
         return RNNFAST_BAD_ARGUMENT
-    s.count = num_states(f)
+    s.count, s.extra = num_states(f), NULL
     for i in range(s.count):
         if state_out[i] == NULL:
             return RNNFAST_BAD_ARGUMENT

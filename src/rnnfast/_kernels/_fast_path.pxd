@@ -2,6 +2,7 @@
 from cpython.ref cimport PyObject
 
 from rnnfast._kernels._core cimport *
+from rnnfast._kernels._job cimport Extra
 
 
 cdef struct Layers:
@@ -16,6 +17,7 @@ cdef struct States:
     int count
     const char *before[RF_MAX_STATES]
     char *after[RF_MAX_STATES]
+    Extra *extra                    # the cell's inputs, which all layers read; NULL: it has none
 
 
 cdef struct Plan:

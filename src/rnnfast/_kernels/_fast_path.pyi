@@ -24,8 +24,10 @@ def step(
 def used_once(T: int, B: int) -> bool:
     """Whether the call uses each weight so few times that packing it does not pay."""
 
-def try_frozen(layers: FrozenLayers, one_step: bool, x: Any, state: Any, out: Any, threads: int) -> tuple[Array, Any] | None:
-    """(y, state), or None if anything is unusual; then nothing is done."""
+def try_frozen(
+    layers: FrozenLayers, one_step: bool, x: Any, state: Any, out: Any, threads: int, inputs: tuple[Array, ...] = ()
+) -> tuple[Array, Any] | None:
+    """(y, state), or None if anything is unusual; then nothing is done. inputs: of the cell, in the order of its `extras`."""
 
 def try_live(
     cell: str,

@@ -84,7 +84,7 @@ cdef bint run_layers(const Layers *k, const Plan *p, size_t nbytes, Py_ssize_t T
             own[i] = made
     for l in range(k.count):
         fill(&job, <Weights>k.weights[l], T, B)
-        job.ear = ear
+        job.ear, job.extra = ear, s.extra
         job.panels_descend = rf_alternate(&(<Weights>k.weights[l]).panels_descend)
         set_rows(&job.x, x if l == 0 else base + ((l - 1) & 1) * p.y, B, job.inputs * job.itemsize)
         set_rows(&job.y, y if l == k.count - 1 else base + (l & 1) * p.y, B, job.hidden * job.itemsize)
@@ -143,7 +143,7 @@ cpdef step(FrozenLayers layers, x, tuple state, y, tuple state_out, int threads)
     state."""
     cdef States s
     cdef int i
-    s.count = <int>len(state)
+    s.count, s.extra = <int>len(state), NULL
     for i in range(s.count):
         s.before[i], s.after[i] = address(state[i]), address(state_out[i])
     run(&layers.layers, 1, cnp.PyArray_DIM(<cnp.ndarray>x, 0), address(x), address(y), &s, threads)
@@ -158,9 +158,9 @@ cdef struct Sizes:
 
 
 cdef inline bint fits(array, const Sizes *z, Py_ssize_t lead, Py_ssize_t n, bint writeable) noexcept:
-    """A plain contiguous array (lead, B, n), without B if so in z, without lead if that is 0."""
+    """A plain contiguous array (lead, B, n), without B if so in z, without lead or n if that is 0."""
     cdef cnp.ndarray a
-    cdef int axes = (lead > 0) + z.has_B + 1
+    cdef int axes = (lead > 0) + z.has_B + (n > 0)
     if not cnp.PyArray_CheckExact(array):
         return False
     a = <cnp.ndarray>array
@@ -168,8 +168,8 @@ cdef inline bint fits(array, const Sizes *z, Py_ssize_t lead, Py_ssize_t n, bint
         return False
     if not (cnp.PyArray_ISCARRAY(a) if writeable else cnp.PyArray_ISCARRAY_RO(a)):
         return False
-    return ((lead == 0 or cnp.PyArray_DIM(a, 0) == lead) and (not z.has_B or cnp.PyArray_DIM(a, axes - 2) == z.B)
-            and cnp.PyArray_DIM(a, axes - 1) == n)
+    return ((lead == 0 or cnp.PyArray_DIM(a, 0) == lead) and (not z.has_B or cnp.PyArray_DIM(a, lead > 0) == z.B)
+            and (n == 0 or cnp.PyArray_DIM(a, axes - 1) == n))
 
 
 cdef inline new_array(const Sizes *z, Py_ssize_t lead, Py_ssize_t n):
@@ -245,13 +245,40 @@ cdef bint states_fit(const Sizes *z, int count, state, Py_ssize_t H) noexcept:
     return True
 
 
-cdef run_sized(const Layers *k, const Sizes *z, x, state, out, int threads):
+cdef bint inputs_fit(Extra *extra, const rf_cell *c, const Sizes *z, tuple inputs, Py_ssize_t H) noexcept:
+    """Fills extra, which has room for all inputs that a cell can have: those of every unit, then those of one number a row."""
+    cdef Py_ssize_t i, n
+    if len(inputs) != c.extras + c.row_inputs or len(inputs) > RF_MAX_EXTRAS:
+        return False
+    memset(extra, 0, len(inputs) * sizeof(Extra))
+    for i in range(len(inputs)):
+        n = H if i < c.extras else 0
+        if not fits(inputs[i], z, z.T if z.has_T else 0, n, False):
+            return False
+        set_rows(&extra[i].value, address(inputs[i]), z.B, max(n, 1) * cnp.PyArray_ITEMSIZE(<cnp.ndarray>inputs[i]))
+    return True
+
+
+cdef bint inputs_apart(tuple inputs, const char *y, size_t y_bytes, const States *s, size_t each) noexcept:
+    """y and the states out overlap no input."""
+    cdef int i
+    for value in inputs:
+        nbytes = cnp.PyArray_NBYTES(<cnp.ndarray>value)
+        if not apart(address(value), nbytes, y, y_bytes):
+            return False
+        for i in range(s.count):
+            if not apart(address(value), nbytes, s.after[i], each):
+                return False
+    return True
+
+
+cdef run_sized(const Layers *k, const Sizes *z, x, state, out, int threads, Extra *extra, tuple inputs):
     """The call of arrays that fit; None if those of out do not."""
     cdef Weights w = <Weights>k.weights[0]
-    cdef Py_ssize_t H = w.hidden_size, itemsize = w.kernels.itemsize
+    cdef Py_ssize_t H = w.hidden_size, itemsize = w.kernels.itemsize, y_bytes, each
     cdef States s
     cdef int i
-    s.count = w.cell.states
+    s.count, s.extra = w.cell.states, extra
     if out is None:
         y = new_array(z, z.T if z.has_T else 0, H)
         last = new_array(z, z.layers, H) if s.count == 1 else tuple([new_array(z, z.layers, H) for i in range(s.count)])
@@ -269,20 +296,24 @@ cdef run_sized(const Layers *k, const Sizes *z, x, state, out, int threads):
             return None
         s.after[i] = address(part)
         s.before[i] = NULL if state is None else address(state if s.count == 1 else (<tuple>state)[i])
-    if out is not None and not all_apart(address(x), z.T * z.B * w.input_size * itemsize, address(y),
-                                         z.T * z.B * H * itemsize, &s, z.layers * z.B * H * itemsize):
-        return None
+    if out is not None:
+        y_bytes, each = z.T * z.B * H * itemsize, z.layers * z.B * H * itemsize
+        if not (all_apart(address(x), z.T * z.B * w.input_size * itemsize, address(y), y_bytes, &s, each)
+                and inputs_apart(inputs, address(y), y_bytes, &s, each)):
+            return None
     run(k, z.T, z.B, address(x), address(y), &s, threads)
     return result
 
 
-def try_frozen(FrozenLayers layers, bint one_step, x, state, out, int threads):
-    """(y, state), in out if that is not None."""
+def try_frozen(FrozenLayers layers, bint one_step, x, state, out, int threads, tuple inputs=()):
+    """(y, state), in out if that is not None. inputs: of the cell, in its order."""
     cdef Weights w = <Weights>layers.layers.weights[0]
+    cdef Extra extra[RF_MAX_EXTRAS]
     cdef Sizes z
     if (size_up(&z, x, one_step, layers.layers.count, w.kind, w.input_size, w.hidden_size)
-            and states_fit(&z, w.cell.states, state, w.hidden_size)):
-        return run_sized(&layers.layers, &z, x, state, out, threads)
+            and states_fit(&z, w.cell.states, state, w.hidden_size)
+            and inputs_fit(extra, w.cell, &z, inputs, w.hidden_size)):
+        return run_sized(&layers.layers, &z, x, state, out, threads, extra if inputs else NULL, inputs)
     return None
 
 
@@ -336,4 +367,4 @@ def try_live(str cell, int isa, tuple weights, int each, tuple blocks, Py_ssize_
     packed = tuple(made)
     memset(&all_of_them, 0, sizeof(Layers))  # initial values are zeros
     point_to(&all_of_them, packed)
-    return run_sized(&all_of_them, &z, x, state, None, threads)
+    return run_sized(&all_of_them, &z, x, state, None, threads, NULL, ())
