@@ -7,7 +7,6 @@ import random
 import subprocess
 import sys
 import warnings
-from pathlib import Path
 
 import numpy as np
 import onnx_equations
@@ -25,6 +24,7 @@ TensorProto, helper, numpy_helper, export, load = onnx.TensorProto, onnx.helper,
 OPS = {"RNN": onnx_ops.rnn, "GRU": onnx_ops.gru, "LSTM": onnx_ops.lstm}
 BOUNDS = {"float32": 2e-5, "float64": 1e-9}
 OUTPUTS = ["Y", "Y_h", "Y_c"]
+ORDER = ["X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P"]
 
 
 def outputs_of(op):
@@ -46,8 +46,7 @@ def model_of(nodes, given, outputs, *, constants=None, functions=(), opset=22):
 
 def node_of(op, given, outputs=None, *, name="cell", **attributes):
     """A node with the inputs that there are, by the names of the operator; without attributes that are None."""
-    order = ["X", "W", "R", "B", "sequence_lens", "initial_h", *(["initial_c", "P"] if op == "LSTM" else [])]
-    names = [n if n in given else "" for n in order]
+    names = [n if n in given else "" for n in ORDER]
     while not names[-1]:
         names.pop()
     attributes = {n: a for n, a in attributes.items() if a is not None}
@@ -239,6 +238,27 @@ def test_ways_to_load_and_to_call(tmp_path):
     assert repr(session) == "rnnfast.onnx.Model(X -> Y, Y_h, Y_c)"
 
 
+def test_constant_weights_are_packed_once_and_those_that_are_given_every_time():
+    given = {name: a for name, a in inputs("LSTM", np.random.default_rng(11), "float64", T=3).items() if name in "XWRBP"}
+    for attributes in ({}, {"clip": 0.5}):  # compiled, and a formula
+        names = [name for name in given if name != "P" or attributes]
+        model = model_of(
+            [node_of("LSTM", {name: given[name] for name in names}, **attributes)],
+            {name: given[name] for name in names},
+            {"Y": "float64"},
+            constants={name: given[name] for name in names if name != "X"},
+        )
+        session = load(model)
+        expected = onnx_equations.run("LSTM", *[given.get(name) if name in names else None for name in ORDER], **attributes)[0]
+        for isa in rnnfast.runtime.PRESENT * 2:
+            with rnnfast.use_isa(isa):
+                same([session(given["X"])], [expected])
+        other = {**given, "B": -given["B"]}
+        found = session.run(["Y"], {"X": given["X"], "B": other["B"]})
+        expected = onnx_equations.run("LSTM", *[other.get(name) if name in names else None for name in ORDER], **attributes)[0]
+        same(found, [expected])
+
+
 def test_external_data(tmp_path):
     given = {name: a for name, a in inputs("LSTM", np.random.default_rng(7), "float32").items() if name in "XWRB"}
     constants = {name: given[name] for name in "WRB"}
@@ -282,7 +302,7 @@ def test_errors_of_load_and_run(tmp_path):
 def test_without_the_package_onnx():
     code = "import sys; sys.modules['onnx'] = None; import rnnfast.onnx"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stderr.endswith('ImportError: rnnfast.onnx needs the package onnx: pip install "rnnfast[onnx]"\n')
+    assert done.stderr.endswith('ModuleNotFoundError: rnnfast.onnx needs the package onnx: pip install "rnnfast[onnx]"\n')
 
 
 # ---- export -----------------------------------------------------------------------------------------------------------------
@@ -370,15 +390,15 @@ def test_errors_of_export():
             export(formula)
 
 
-def test_a_model_that_pytorch_exported(tmp_path):
+@pytest.mark.filterwarnings("ignore")  # PyTorch's exporters warn of themselves
+@pytest.mark.parametrize("dynamo", [False, True], ids=["TorchScript", "dynamo"])
+def test_a_model_that_pytorch_exported(dynamo, tmp_path):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed (pip install torch)")
-    pytest.importorskip(
-        "onnxscript", reason="onnxscript, which PyTorch's exporter needs, is not installed (pip install onnxscript)"
-    )
+    if dynamo:
+        pytest.importorskip("onnxscript", reason="onnxscript, of PyTorch's exporter, is not installed")
     torch.manual_seed(0)
-    model = torch.nn.LSTM(4, 6, 2, bidirectional=True)
-    x, file = torch.randn(5, 3, 4), Path(tmp_path) / "torch.onnx"
-    torch.onnx.export(model, (x,), file, dynamo=True, verbose=False)
+    model, x, file = torch.nn.LSTM(4, 6, 2, bidirectional=True).eval(), torch.randn(5, 3, 4), tmp_path / "torch.onnx"
+    torch.onnx.export(model, (x,), file, dynamo=dynamo, verbose=False)
     with torch.no_grad():
         y, (h, c) = model(x)
     same(load(file)(x.numpy()), [y.numpy(), h.numpy(), c.numpy()])

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -17,12 +18,13 @@ try:  # as Any, since mypy knows its types only where it is installed
     reference: Any = import_module("onnx.reference")
     op_run: Any = import_module("onnx.reference.op_run")
 except ModuleNotFoundError as missing:
-    raise ImportError('rnnfast.onnx needs the package onnx: pip install "rnnfast[onnx]"') from missing
+    raise ModuleNotFoundError('rnnfast.onnx needs the package onnx: pip install "rnnfast[onnx]"', name="onnx") from missing
 
-from rnnfast import onnx_ops
+from rnnfast import _onnx_nodes
 from rnnfast._engine import checks
 from rnnfast._engine.stack import Stack
 from rnnfast._types import Array
+from rnnfast.cells.base import Packed
 from rnnfast.version import __version__
 from rnnfast.zoo._onnx import GATE_ORDER
 
@@ -30,14 +32,24 @@ __all__ = ["Model", "export", "load"]
 
 
 # ---- models that are run ----------------------------------------------------------------------------------------------------
+_CONSTANTS: WeakValueDictionary[int, Any] = WeakValueDictionary()  # by id: arrays of models, which never change
+
+
 class _Recurrent(op_run.OpRun):  # type: ignore[misc]
     """A node of one of the three operators, as the evaluator calls it."""
 
     op_domain = ""
-    function: Callable[..., Any]
+    operator: _onnx_nodes.Operator
+
+    def __init__(self, onnx_node: Any, run_params: Any) -> None:
+        super().__init__(onnx_node, run_params)
+        self._kept: dict[Any, dict[Any, Packed]] = {}  # what is packed of constant weights, by their ids
 
     def _run(self, *inputs: Any, **attributes: Any) -> Any:
-        return self.function(*inputs, **attributes)
+        weights = [a for a in (*inputs[1:4], *inputs[7:]) if a is not None]  # W, R, B and P
+        constant = all(_CONSTANTS.get(id(a)) is a for a in weights)
+        kept = self._kept.setdefault(tuple(map(id, weights)), {}) if constant else None
+        return _onnx_nodes.compute(self.operator, inputs, attributes, kept)
 
     def run(self, *inputs: Any, **more: Any) -> tuple[Any, ...]:
         """Errors name the node. An output without a name is None: the evaluator keeps results by name, and what it kept for
@@ -53,17 +65,21 @@ class _Recurrent(op_run.OpRun):  # type: ignore[misc]
 
 # the evaluator finds a class by its name, which is that of the operator
 _OPERATORS = [
-    type(name, (_Recurrent,), {"function": staticmethod(function)})
-    for name, function in (("RNN", onnx_ops.rnn), ("GRU", onnx_ops.gru), ("LSTM", onnx_ops.lstm))
+    type(name, (_Recurrent,), {"operator": operator})
+    for name, operator in (("RNN", _onnx_nodes.RNN), ("GRU", _onnx_nodes.GRU), ("LSTM", _onnx_nodes.LSTM))
 ]
 
 
 class _Evaluator(reference.ReferenceEvaluator):  # type: ignore[misc]
-    """Makes evaluators of its own class for subgraphs and for the functions of a model, and does not tell those of functions
+    """It makes evaluators of its own class for subgraphs and for the functions of a model, without telling those of functions
     about new operators."""
 
     def __init__(self, proto: Any, **arguments: Any) -> None:
         super().__init__(proto, **{**arguments, "new_ops": _OPERATORS})
+        for constant in self.rt_inits_.values():
+            if isinstance(constant, np.ndarray):
+                constant.flags.writeable = False
+                _CONSTANTS[id(constant)] = constant
 
 
 class Argument(NamedTuple):

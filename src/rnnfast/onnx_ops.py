@@ -1,72 +1,19 @@
 """ONNX's operators RNN, GRU and LSTM (opset 22) as functions on NumPy arrays: inputs by position in the operator's order,
 attributes by keyword under their ONNX names and with their ONNX defaults. The package onnx is not needed.
 
-With the default activations, and without the attributes that change the equations, a call runs a compiled cell; every other
-combination runs as a formula (src/rnnfast/zoo/_onnx.py), in the same kernels. In all shapes T is seq_length, B batch_size,
-I input_size, H hidden_size, and D num_directions, which is 2 for direction="bidirectional".
+In all shapes T is seq_length, B batch_size, I input_size, H hidden_size, and D num_directions, which is 2 for
+direction="bidirectional".
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from types import MappingProxyType
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
-
-from rnnfast import functions
-from rnnfast._engine import checks, settings
-from rnnfast._engine.form import NONE, Form, Inputs
-from rnnfast._engine.forward import forward
-from rnnfast._kernels._order import order_of
+from rnnfast._onnx_nodes import GRU, LSTM, RNN, compute
 from rnnfast._types import Array
-from rnnfast.cells.formula import FormulaVariant
-from rnnfast.declared import FormulaLayer
-from rnnfast.zoo import _onnx
 
 __all__ = ["gru", "lstm", "rnn"]
-
-DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}  # which of them go backwards
-Activations: TypeAlias = tuple[_onnx.Chosen, ...]  # of one direction
-
-
-class Operator(NamedTuple):
-    """activations: the defaults of one direction; compiled: lower-case activations -> the function of rnnfast that has a
-    compiled cell for them; formula: the cell of everything else; prefixes: of its options, one for each activation."""
-
-    gates: int
-    activations: tuple[str, ...]
-    states: tuple[str, ...]
-    compiled: Mapping[tuple[str, ...], Callable[..., Any]]
-    formula: type[FormulaLayer]
-    prefixes: tuple[str, ...]
-
-
-RNN = Operator(
-    1,
-    ("Tanh",),
-    ("initial_h",),
-    {(name,): partial(functions.simple_rnn, nonlinearity=name) for name in ("tanh", "relu", "sigmoid")},
-    _onnx.RNN,
-    ("f",),
-)
-GRU = Operator(
-    3,
-    ("Sigmoid", "Tanh"),
-    ("initial_h",),
-    {("sigmoid", "tanh"): partial(functions.gru, gate_order=_onnx.GATE_ORDER["gru"])},
-    _onnx.GRU,
-    ("f", "g"),
-)
-LSTM = Operator(
-    4,
-    ("Sigmoid", "Tanh", "Tanh"),
-    ("initial_h", "initial_c"),
-    {("sigmoid", "tanh", "tanh"): partial(functions.lstm, gate_order=_onnx.GATE_ORDER["lstm"])},
-    _onnx.LSTM,
-    ("f", "g", "out"),
-)
 
 
 def rnn(
@@ -136,8 +83,16 @@ def rnn(
     ----------
     https://onnx.ai/onnx/operators/onnx__RNN.html
     """
-    call = _check(RNN, X, W, R, B, sequence_lens, (initial_h,), None, direction, hidden_size, layout)
-    Y, Y_h = _run(call, _activations(RNN, call.ways, activations, activation_alpha, activation_beta), clip)
+    attributes = {
+        "activation_alpha": activation_alpha,
+        "activation_beta": activation_beta,
+        "activations": activations,
+        "clip": clip,
+        "direction": direction,
+        "hidden_size": hidden_size,
+        "layout": layout,
+    }
+    Y, Y_h = compute(RNN, (X, W, R, B, sequence_lens, initial_h), attributes)
     return Y, Y_h
 
 
@@ -187,10 +142,17 @@ def gru(
     ----------
     https://onnx.ai/onnx/operators/onnx__GRU.html
     """
-    after = _switch("linear_before_reset", linear_before_reset)
-    call = _check(GRU, X, W, R, B, sequence_lens, (initial_h,), None, direction, hidden_size, layout)
-    chosen = _activations(GRU, call.ways, activations, activation_alpha, activation_beta)
-    Y, Y_h = _run(call, chosen, clip, {"reset_after": after}, {"linear_before_reset": after})
+    attributes = {
+        "activation_alpha": activation_alpha,
+        "activation_beta": activation_beta,
+        "activations": activations,
+        "clip": clip,
+        "direction": direction,
+        "hidden_size": hidden_size,
+        "layout": layout,
+        "linear_before_reset": linear_before_reset,
+    }
+    Y, Y_h = compute(GRU, (X, W, R, B, sequence_lens, initial_h), attributes)
     return Y, Y_h
 
 
@@ -251,148 +213,15 @@ def lstm(
     ----------
     https://onnx.ai/onnx/operators/onnx__LSTM.html
     """
-    coupled, initial = _switch("input_forget", input_forget), (initial_h, initial_c)
-    call = _check(LSTM, X, W, R, B, sequence_lens, initial, P, direction, hidden_size, layout)
-    chosen = _activations(LSTM, call.ways, activations, activation_alpha, activation_beta)
-    changed = {name: True for name, value in (("peephole", P is not None), ("input_forget", coupled)) if value}
-    Y, Y_h, Y_c = _run(call, chosen, clip, formula_only=changed)
+    attributes = {
+        "activation_alpha": activation_alpha,
+        "activation_beta": activation_beta,
+        "activations": activations,
+        "clip": clip,
+        "direction": direction,
+        "hidden_size": hidden_size,
+        "input_forget": input_forget,
+        "layout": layout,
+    }
+    Y, Y_h, Y_c = compute(LSTM, (X, W, R, B, sequence_lens, initial_h, initial_c, P), attributes)
     return Y, Y_h, Y_c
-
-
-class _Call(NamedTuple):
-    """Checked inputs. ways: of each direction, whether it is a reverse one; X as given; W, R, B, P (D, ...); each state
-    (D, B, H) or None; lengths (B,) or None."""
-
-    op: Operator
-    ways: tuple[bool, ...]
-    batch_first: bool
-    X: Array
-    W: Array
-    R: Array
-    B: Array | None
-    P: Array | None
-    initial: tuple[Array | None, ...]
-    lengths: Any
-
-
-def _check(
-    op: Operator,
-    X: Any,
-    W: Any,
-    R: Any,
-    B: Any,
-    sequence_lens: Any,
-    initial: tuple[Any, ...],
-    P: Any,
-    direction: Any,
-    hidden_size: Any,
-    layout: Any,
-) -> _Call:
-    ways = DIRECTIONS[checks.one_of("direction", direction, tuple(DIRECTIONS))]
-    batch_first, D, G = _switch("layout", layout), len(ways), op.gates
-    X = checks.float_array("X", X)
-    if X.ndim != 3:
-        axes = "batch, time, input" if batch_first else "time, batch, input"
-        raise ValueError(f"X: expected 3 dimensions ({axes}), got shape {X.shape}")
-    W, R = (checks.float_array(name, a, X.dtype, "X") for name, a in (("W", W), ("R", R)))
-    batch, T, I = X.shape if batch_first else (X.shape[1], X.shape[0], X.shape[2])
-    H = R.shape[2] if R.ndim == 3 else 0
-    rows = f"directions, as {direction!r} has, {f'{G}*' if G > 1 else ''}hidden"
-    for name, array, last, meaning in (("R", R, H or "H", "hidden"), ("W", W, I or "I", "input")):
-        if array.shape != (D, G * H or f"{G}*H", last):
-            raise checks.wrong_shape(name, (D, G * H or f"{G}*H", last), f"{rows}, {meaning}", array.shape)
-    if hidden_size is not None and checks.positive("hidden_size", hidden_size) != H:
-        raise checks.wrong_value("hidden_size", f"{H}, as R of shape {R.shape} has", hidden_size)
-    B = checks.optional("B", B, (D, 2 * G * H), f"directions, {2 * G}*hidden", X.dtype, "X")
-    P = checks.optional("P", P, (D, 3 * H), "directions, 3*hidden", X.dtype, "X")
-    shape, axes = ((batch, D, H), "batch, directions, hidden") if batch_first else ((D, batch, H), "directions, batch, hidden")
-    states = [checks.optional(name, a, shape, axes, X.dtype, "X") for name, a in zip(op.states, initial, strict=True)]
-    inner = [a if a is None or not batch_first else np.ascontiguousarray(a.swapaxes(0, 1)) for a in states]
-    lengths = checks.lengths(sequence_lens, T, batch, unbatched=False, name="sequence_lens")
-    return _Call(op, ways, batch_first, X, W, R, B, P, tuple(inner), lengths)
-
-
-def _run(
-    call: _Call,
-    activations: Sequence[Activations],
-    clip: Any,
-    compiled_options: Mapping[str, Any] = MappingProxyType({}),
-    formula_options: Mapping[str, Any] = MappingProxyType({}),
-    formula_only: Mapping[str, Any] = MappingProxyType({}),
-) -> list[Array]:
-    """Y and the last states. activations: of each direction. compiled_options, formula_options: the same option for the
-    function and for the formula; formula_only: options that the function does not have."""
-    if clip is not None:
-        formula_only = {**formula_only, "clip": _clip(clip)}
-    found = []
-    for d, chosen in enumerate(activations):
-        function = call.op.compiled.get(tuple([name for name, _, _ in chosen])) if not formula_only else None
-        if function is None:
-            options = {**formula_options, **formula_only}
-            for prefix, (name, alpha, beta) in zip(call.op.prefixes, chosen, strict=True):
-                options |= {prefix: name, f"{prefix}_alpha": alpha, f"{prefix}_beta": beta}
-            found.append(_formula(call, d, call.op.formula.cell.choose(options)))
-            continue
-        biases = (None, None) if call.B is None else np.split(call.B[d], 2)
-        start = [None if a is None else a[d] for a in call.initial]
-        y, state = function(
-            call.X, call.W[d], call.R[d], *biases, *start,
-            lengths=call.lengths, reverse=call.ways[d], batch_first=call.batch_first, **compiled_options,
-        )  # fmt: skip
-        found.append((y, *(state if isinstance(state, tuple) else (state,))))
-    axis = 1 if call.batch_first else 0
-    return [_together(parts, axis + (i == 0)) for i, parts in enumerate(zip(*found, strict=True))]
-
-
-def _together(parts: Sequence[Array], axis: int) -> Array:
-    """Those of all directions along a new axis."""
-    return np.expand_dims(parts[0], axis) if len(parts) == 1 else np.stack(parts, axis)
-
-
-def _formula(call: _Call, d: int, variant: FormulaVariant) -> tuple[Array, ...]:
-    """(y, h, ...) of direction d."""
-    op, H, dtype = call.op, call.R.shape[2], call.X.dtype
-    gates = op.formula.declaration.gates
-    assert not callable(gates)
-    kinds: dict[str, Array] = {"weight_ih": call.W[d], "weight_hh": call.R[d]}
-    if call.B is not None:
-        kinds["bias_ih"], kinds["bias_hh"] = np.split(call.B[d], 2)
-    for kind, array in kinds.items():
-        if variant.blocks(kind) != gates:  # f is missing where 1 - i stands for it
-            used = [gates.index(gate) for gate in variant.blocks(kind)]
-            kinds[kind] = array.reshape(op.gates, H, -1)[used].reshape(-1, *array.shape[1:])
-    if call.P is not None:
-        kinds.update(zip(op.formula.declaration.vectors, np.split(call.P[d], 3), strict=True))
-    params = [np.ascontiguousarray(kinds[kind]) for kind in variant.shapes(1, H) if kind in kinds]
-
-    x, unbatched = checks.sequence(call.X, call.X.shape[2], batch_first=call.batch_first)
-    T, B, I = x.shape
-    form = Form(variant, I, H, 1, 1, call.B is not None, call.batch_first, 0.0, dtype, stacked=False)
-    form.check_size(T, B)
-    start = form.inner_state(B, tuple([None if a is None else a[d] for a in call.initial]))
-    args = Inputs(x, start, order_of(call.lengths, T), unbatched)
-    packed = variant.pack(params, settings.here.isa, settings.num_threads, NONE, trainable=False)
-    y, final = forward(form, [packed], args, reverse=call.ways[d])
-    return (form.outer(y, unbatched), *[a[0] for a in final])
-
-
-# ---- attributes -----------------------------------------------------------------------------------------------------------
-def _switch(name: str, value: Any) -> bool:
-    return bool(checks.one_of(name, int(value) if isinstance(value, (bool, np.integer)) else value, (0, 1)))
-
-
-def _clip(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise checks.wrong_type("clip", "a number > 0 or None", value)
-    if not value > 0:
-        raise checks.wrong_value("clip", "a number > 0, or None for no limit", value)
-    return float(value)
-
-
-def _activations(op: Operator, ways: tuple[bool, ...], names: Any, alphas: Any, betas: Any) -> list[Activations]:
-    """Of each direction."""
-    each, D = len(op.activations), len(ways)
-    if op is RNN and D == 1 and names is not None and list(names) == ["Tanh", "Tanh"]:
-        names = None  # the default in the operator's schema, which does not know the direction
-    chosen = _onnx.chosen(op.activations * D, each, names, alphas, betas)
-    return [tuple(chosen[i : i + each]) for i in range(0, each * D, each)]

@@ -99,12 +99,12 @@ def RNN(x, U, h, *, f="tanh", f_alpha=None, f_beta=None, clip=None):
 @cell(gates=GATE_ORDER["gru"], states="h")
 def GRU(
     x, U, h, *,
-    f="sigmoid", f_alpha=None, f_beta=None, g="tanh", g_alpha=None, g_beta=None, clip=None, linear_before_reset=False,
+    f="sigmoid", f_alpha=None, f_beta=None, g="tanh", g_alpha=None, g_beta=None, clip=None, reset_after=False,
 ):  # fmt: skip
     """``r, z = f(x_k + U_k h)``, ``n = g(x_n + U_n (r h))`` or ``g(x_n + r (U_n h))``, ``h' = (1 - z) n + z h``"""
     z = activate(limited(x.z + U.z @ h, clip), f, f_alpha, f_beta)
     r = activate(limited(x.r + U.r @ h, clip), f, f_alpha, f_beta)
-    recurrent = r * (U.n @ h) if linear_before_reset else U.n @ (r * h)
+    recurrent = r * (U.n @ h) if reset_after else U.n @ (r * h)
     n = activate(limited(x.n + recurrent, clip), g, g_alpha, g_beta)
     return (1 - z) * n + z * h
 
