@@ -4,10 +4,10 @@
     python deploy_torch.py --folder deployed            # keeps model.npz and model.onnx
 
 A small LSTM with an output layer learns in PyTorch to continue a wave. Its weights go into an .npz file by their names, and
-into an ONNX model if the package onnx is installed. Then PyTorch, ONNX Runtime and rnnfast, as far as they are installed, answer
-in a fresh process each, with one thread. The table shows how much they take on the disk, with the packages that they need; how
-long they take to be imported and to load the model; and how long an answer takes, for a whole sequence and for one step of a
-stream. Their answers must be the same.
+into an ONNX model if the package onnx is installed. Then each of PyTorch, ONNX Runtime and rnnfast that is installed answers in
+a fresh process, with one thread. The table shows how much it takes on the disk, with the packages that it needs; how long it
+takes to be imported and to load the model; and how long an answer takes, for a whole sequence and for one step of a stream. All
+answers must be the same.
 
 Without PyTorch, the weights are those that a layer of rnnfast begins with.
 """

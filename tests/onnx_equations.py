@@ -1,5 +1,5 @@
 """ONNX's operators RNN, GRU and LSTM in plain NumPy and float64, step by step, as their documentation has the equations: what
-the tests of rnnfast.onnx_ops compare with."""
+the tests of rnnfast.onnx_ops compare with; and inputs for them."""
 
 import numpy as np
 
@@ -92,3 +92,21 @@ def run(
     if layout:
         Y, Y_h, Y_c = Y.transpose(2, 0, 1, 3), Y_h.swapaxes(0, 1), Y_c.swapaxes(0, 1)
     return (Y, Y_h, Y_c) if op == "LSTM" else (Y, Y_h)
+
+
+def inputs(op, rng, dtype, *, T=5, batch=3, I=4, H=6, D=1, layout=0, scale=0.7):
+    """Inputs of the operator by name, all of them."""
+
+    def draw(*shape):
+        return (scale * rng.standard_normal(shape)).astype(dtype)
+
+    G, state = GATES[op], (batch, D, H) if layout else (D, batch, H)
+    found = {
+        "X": draw(*((batch, T) if layout else (T, batch)), I),
+        "W": draw(D, G * H, I),
+        "R": draw(D, G * H, H),
+        "B": draw(D, 2 * G * H),
+        "sequence_lens": rng.integers(0, T + 1, batch).astype(np.int32),
+        "initial_h": draw(*state),
+    }
+    return {**found, "initial_c": draw(*state), "P": draw(D, 3 * H)} if op == "LSTM" else found

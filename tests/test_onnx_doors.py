@@ -7,11 +7,12 @@ import random
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnx_equations
 import pytest
-from test_onnx_ops import inputs
+from onnx_equations import inputs
 
 import rnnfast
 from rnnfast import onnx_ops, zoo
@@ -362,6 +363,15 @@ def test_export_of_other_sizes_than_it_was_tried_with():
         same(own(x), [y, *state])
     fixed = load(export(net, batch=2, time="frames", state=True))
     assert [i.shape for i in fixed.get_inputs()] == [["frames", 2, 4], [2, 2, 6], [2, 2, 6]]
+
+
+def test_threads_share_a_model():
+    net = rnnfast.LSTM(4, 6, 2, bidirectional=True, rng=0)
+    model, xs = load(export(net)), np.random.default_rng(12).standard_normal((40, 5, 3, 4)).astype(np.float32)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(model, xs))
+    for x, (y, *_) in zip(xs, found, strict=True):
+        assert np.array_equal(y, net(x)[0])
 
 
 def test_export_writes_a_file(tmp_path):

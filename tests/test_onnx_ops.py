@@ -8,30 +8,13 @@ import sys
 import numpy as np
 import onnx_equations
 import pytest
+from onnx_equations import inputs
 
 from rnnfast import onnx_ops
 from rnnfast.proof.prove import error
 
 OPS = {"RNN": onnx_ops.rnn, "GRU": onnx_ops.gru, "LSTM": onnx_ops.lstm}
 BOUNDS = {"float64": 1e-9, "float32": 2e-5}
-
-
-def inputs(op, rng, dtype, *, T=5, batch=3, I=4, H=6, D=1, layout=0, scale=0.7):
-    """Inputs of the operator by name, all of them."""
-
-    def draw(*shape):
-        return (scale * rng.standard_normal(shape)).astype(dtype)
-
-    G, state = onnx_equations.GATES[op], (batch, D, H) if layout else (D, batch, H)
-    found = {
-        "X": draw(*((batch, T) if layout else (T, batch)), I),
-        "W": draw(D, G * H, I),
-        "R": draw(D, G * H, H),
-        "B": draw(D, 2 * G * H),
-        "sequence_lens": rng.integers(0, T + 1, batch).astype(np.int32),
-        "initial_h": draw(*state),
-    }
-    return {**found, "initial_c": draw(*state), "P": draw(D, 3 * H)} if op == "LSTM" else found
 
 
 def agree(op, arrays, attributes):
@@ -238,6 +221,12 @@ def test_errors(wrong, kind, text):
     with pytest.raises(kind) as problem:
         onnx_ops.lstm(**{**arrays, **wrong})
     assert str(problem.value).startswith(text), str(problem.value)
+
+
+def test_activations_that_are_no_list():
+    arrays = inputs("RNN", np.random.default_rng(9), F64)
+    with pytest.raises(TypeError, match="^activations: expected a list of names, got int$"):
+        onnx_ops.rnn(**arrays, activations=3)
 
 
 def test_the_package_onnx_is_not_needed():

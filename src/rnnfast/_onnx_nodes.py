@@ -226,7 +226,7 @@ def _clip(value: Any) -> float:
 def _activations(op: Operator, D: int, attributes: Mapping[str, Any]) -> list[tuple[_onnx.Chosen, ...]]:
     """Of each direction."""
     names, each = attributes["activations"], len(op.activations)
-    if op is RNN and D == 1 and names is not None and list(names) == ["Tanh", "Tanh"]:
+    if op is RNN and D == 1 and isinstance(names, (list, tuple)) and list(names) == ["Tanh", "Tanh"]:
         names = None  # the default in the operator's schema, which does not know the direction
     chosen = _onnx.chosen(op.activations * D, each, names, attributes["activation_alpha"], attributes["activation_beta"])
     return [tuple(chosen[i : i + each]) for i in range(0, each * D, each)]
