@@ -184,3 +184,11 @@ def test_a_program_goes_on_from_its_checkpoint(tmp_path):
     assert first.returncode == 0, first.stderr
     for _ in ("the rest", "nothing"):
         assert run("sine", "--epochs", 30, "--plot", "", "--checkpoint", "run.npz", folder=tmp_path).stdout == whole
+
+
+def test_deploy_torch(tmp_path):
+    text = quick("deploy_torch", tmp_path, "--folder", tmp_path)
+    assert re.search(r"\| rnnfast \| \d+ \| \d+ \|", text) and "The answers are the same" in text
+    assert (tmp_path / "model.npz").exists()
+    if importlib.util.find_spec("torch"):
+        assert re.search(r"\| PyTorch \| \d+ \|", text) and text.startswith("Trained in PyTorch")

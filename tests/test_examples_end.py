@@ -56,6 +56,7 @@ NO_PLOT = ("--plot", "")
 WITHOUT_EXTRAS = {  # enough to begin the training with rnnfast alone
     "char_rnn": (),
     "continuous": NO_PLOT,
+    "deploy_torch": (),
     "forecast": WALK,
     "memory": NO_PLOT,
     "own_cell": NO_PLOT,
@@ -90,7 +91,7 @@ def test_ctrl_c(end, name, tmp_path):
         status, text = end(name, *arguments, "--checkpoint", "run.npz")
         assert status == 130 and "run.npz was not written yet, so the same command begins anew" in text
     else:
-        assert name in ("continuous", "memory", "own_cell", "stream", "tagging")
+        assert name in ("continuous", "deploy_torch", "memory", "own_cell", "stream", "tagging")
 
 
 def test_ctrl_c_after_a_checkpoint(end, program, monkeypatch, tmp_path):
@@ -148,6 +149,7 @@ def test_ctrl_c_after_a_checkpoint(end, program, monkeypatch, tmp_path):
         ("sentiment", ("--recurrent-dropout", "2"), "--recurrent-dropout: expected a number from 0 to 1, got 2"),
         ("stream", ("--steps", "0"), "--steps: expected a number of 1 or more, got 0"),
         ("memory", ("--seed", "one"), "--seed: invalid number value: 'one'"),
+        ("deploy_torch", ("--folder", "binary"), "--folder: expected a folder that can be written, got binary: File exists"),
         ("tagging", ("?",), "sentences: expected words in each, got '?'"),
     ],
 )

@@ -16,7 +16,12 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "bench" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-OPTIONAL = ("threadpoolctl", "torch")  # a block that imports one of these is skipped where it is not installed
+OPTIONAL = (
+    "threadpoolctl",
+    "torch",
+    "onnx",
+    "onnxruntime",
+)  # a block that imports one of these is skipped where it is not installed
 # a fenced block: its language, its code and, if a text block follows at once, what it prints
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$(?:\n\n```text\n(.*?)^```$)?", re.DOTALL | re.MULTILINE)
 FOLDERS = "src|csrc|tests|bench|examples|docs"

@@ -215,31 +215,31 @@ def state(
 
 
 def lengths(
-    value: Any, T: int, B: int, *, unbatched: bool, batch_first: bool | None = None
+    value: Any, T: int, B: int, *, unbatched: bool, batch_first: bool | None = None, name: str = "lengths"
 ) -> np.ndarray[tuple[int], np.dtype[np.intp]] | None:
-    """lengths as (B,) intp, each 0 <= length <= T, or None."""
+    """lengths as (B,) intp, each 0 <= length <= T, or None. name: of the argument."""
     if value is None:
         return None
     if unbatched:
-        raise ValueError("lengths: expected None with unbatched x (time, input_size), got lengths; cut x instead")
+        raise ValueError(f"{name}: expected None with unbatched x (time, input_size), got {name}; cut x instead")
     if isinstance(value, np.ma.MaskedArray):
-        raise TypeError("lengths: expected a plain array, got a masked array; fill it first, e.g. lengths.filled(0)")
+        raise TypeError(f"{name}: expected a plain array, got a masked array; fill it first, e.g. {name}.filled(0)")
     try:
         array = np.asarray(value)
     except ValueError as error:
-        raise ValueError(f"lengths: expected (batch,) integers, got nested sequences of unequal lengths ({error})") from None
+        raise ValueError(f"{name}: expected (batch,) integers, got nested sequences of unequal lengths ({error})") from None
     if isinstance(value, (list, tuple)) and any(isinstance(length, (bool, np.bool_)) for length in value):
-        raise TypeError("lengths: expected integers, got a bool among them")  # asarray would hide it
+        raise TypeError(f"{name}: expected integers, got a bool among them")  # asarray would hide it
     empty_list = array.size == 0 and array.dtype.kind == "f"  # np.asarray([]) is float
     if array.dtype.kind not in "iu" and not empty_list:
-        raise TypeError(f"lengths: expected integers, got dtype {array.dtype}")
+        raise TypeError(f"{name}: expected integers, got dtype {array.dtype}")
     if array.shape != (B,):
         swapped = batch_first is not None and array.shape == (T,)
         remedy = f"with batch_first={not batch_first} the batch of x is {T}" if swapped else ""
-        raise wrong_shape("lengths", (B,), "batch", array.shape, remedy)
+        raise wrong_shape(name, (B,), "batch", array.shape, remedy)
     steps = np.array(array, np.intp)  # a copy: nobody changes it after the check
     if (bad := first_outside(steps, T)) >= 0:
-        raise ValueError(f"lengths: expected 0 <= length <= {T} (time), got {array[bad]} at index {bad}")
+        raise ValueError(f"{name}: expected 0 <= length <= {T} (time), got {array[bad]} at index {bad}")
     return steps
 
 

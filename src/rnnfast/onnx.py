@@ -1,0 +1,378 @@
+"""Whole ONNX models: `load` runs one, with its nodes RNN, GRU and LSTM in rnnfast, and `export` writes layers as one.
+
+Needs the package onnx; the functions of `rnnfast.onnx_ops`, which compute single operators, do not.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+try:  # as Any, since mypy knows its types only where it is installed
+    onnx: Any = import_module("onnx")
+    reference: Any = import_module("onnx.reference")
+    op_run: Any = import_module("onnx.reference.op_run")
+except ModuleNotFoundError as missing:
+    raise ModuleNotFoundError('rnnfast.onnx needs the package onnx: pip install "rnnfast[onnx]"', name="onnx") from missing
+
+from rnnfast import _onnx_nodes
+from rnnfast._engine import checks
+from rnnfast._engine.stack import Stack
+from rnnfast._types import Array
+from rnnfast.cells.base import Packed
+from rnnfast.version import __version__
+from rnnfast.zoo._onnx import GATE_ORDER
+
+__all__ = ["Model", "export", "load"]
+
+
+# ---- models that are run ----------------------------------------------------------------------------------------------------
+_CONSTANTS: WeakValueDictionary[int, Any] = WeakValueDictionary()  # by id: arrays of models, which never change
+
+
+class _Recurrent(op_run.OpRun):  # type: ignore[misc]
+    """A node of one of the three operators, as the evaluator calls it."""
+
+    op_domain = ""
+    operator: _onnx_nodes.Operator
+
+    def __init__(self, onnx_node: Any, run_params: Any) -> None:
+        super().__init__(onnx_node, run_params)
+        self._kept: dict[Any, dict[Any, Packed]] = {}  # what is packed of constant weights, by their ids
+
+    def _run(self, *inputs: Any, **attributes: Any) -> Any:
+        weights = [a for a in (*inputs[1:4], *inputs[7:]) if a is not None]  # W, R, B and P
+        constant = all(_CONSTANTS.get(id(a)) is a for a in weights)
+        kept = self._kept.setdefault(tuple(map(id, weights)), {}) if constant else None
+        return _onnx_nodes.compute(self.operator, inputs, attributes, kept)
+
+    def run(self, *inputs: Any, **more: Any) -> tuple[Any, ...]:
+        """Errors name the node. An output without a name is None: the evaluator keeps results by name, and what it kept for
+        the empty name would be taken for every input that is left out."""
+        try:
+            outputs = super().run(*inputs, **more)
+        except (TypeError, ValueError) as problem:
+            cause = problem.__cause__ or problem  # the evaluator hides TypeErrors behind its own
+            kind = TypeError if isinstance(problem, TypeError) else ValueError
+            raise kind(f"node {self.onnx_node.name or self.output[0]!r} ({self.op_type}): {cause}") from problem
+        return tuple([value if name else None for name, value in zip(self.output, outputs, strict=False)])
+
+
+# the evaluator finds a class by its name, which is that of the operator
+_OPERATORS = [
+    type(name, (_Recurrent,), {"operator": operator})
+    for name, operator in (("RNN", _onnx_nodes.RNN), ("GRU", _onnx_nodes.GRU), ("LSTM", _onnx_nodes.LSTM))
+]
+
+
+class _Evaluator(reference.ReferenceEvaluator):  # type: ignore[misc]
+    """It makes evaluators of its own class for subgraphs and for the functions of a model, without telling those of functions
+    about new operators."""
+
+    def __init__(self, proto: Any, **arguments: Any) -> None:
+        super().__init__(proto, **{**arguments, "new_ops": _OPERATORS})
+        for constant in self.rt_inits_.values():
+            if isinstance(constant, np.ndarray):
+                constant.flags.writeable = False
+                _CONSTANTS[id(constant)] = constant
+
+
+class Argument(NamedTuple):
+    """An input or output of a model, as ONNX Runtime describes it: shape has numbers, names, and None for what is unknown."""
+
+    name: str
+    type: str
+    shape: list[int | str | None]
+
+
+class Model:
+    """An ONNX model that `load` made ready to run. It has the methods of ONNX Runtime's `InferenceSession` that programs use
+    most. Any number of threads may call it at once."""
+
+    def __init__(self, proto: Any) -> None:
+        self._evaluator = _Evaluator(proto)
+        constants = {initializer.name for initializer in proto.graph.initializer}
+        self._inputs = {value.name: value for value in proto.graph.input if value.name not in constants}
+        self._outputs = {value.name: value for value in proto.graph.output}
+
+    def __repr__(self) -> str:
+        return f"rnnfast.onnx.Model({', '.join(self._inputs)} -> {', '.join(self._outputs)})"
+
+    def get_inputs(self) -> list[Argument]:
+        """What `run` must be given, in the model's order; values that are constant unless they are given are not among them."""
+        return [_argument(value) for value in self._inputs.values()]
+
+    def get_outputs(self) -> list[Argument]:
+        """What `run` returns."""
+        return [_argument(value) for value in self._outputs.values()]
+
+    def run(self, output_names: Sequence[str] | None, feeds: Mapping[str, Any]) -> list[Any]:
+        """Run the model.
+
+        Parameters
+        ----------
+        output_names : sequence of str or None
+            Which outputs, in this order; None means all of them.
+        feeds : mapping of str to array_like
+            The inputs by name, each with the dtype that the model declares.
+
+        Returns
+        -------
+        list of ndarray
+
+        Raises
+        ------
+        TypeError, ValueError
+            For names, dtypes and shapes that do not fit; what a recurrent node cannot compute names the node.
+        """
+        names = list(self._outputs) if output_names is None else list(output_names)
+        for name in names:
+            checks.one_of("output_names", name, tuple(self._outputs))
+        known = {*self._inputs, *self._evaluator.input_names}
+        if not isinstance(feeds, Mapping):
+            raise checks.wrong_type("feeds", f"a mapping with the names {checks.listed(self._inputs)}", feeds)
+        for problem, wrong in (("missing", self._inputs.keys() - feeds.keys()), ("unknown", feeds.keys() - known)):
+            if wrong:
+                expected = checks.listed(self._inputs)
+                raise ValueError(
+                    f"feeds: expected the names {expected}, got {problem} {checks.listed(sorted(map(str, wrong)))}"
+                )
+        given = {name: self._checked(name, value) for name, value in feeds.items()}
+        found: list[Any] = self._evaluator.run(names, given)
+        return found
+
+    def __call__(self, *inputs: Any, **named: Any) -> Any:
+        """All outputs for inputs by position, in the order of `get_inputs`, or by name: an array, or a list of several."""
+        if len(inputs) > len(self._inputs):
+            raise TypeError(f"inputs: expected {len(self._inputs)} ({checks.listed(self._inputs)}), got {len(inputs)}")
+        outputs = self.run(None, {**dict(zip(self._inputs, inputs, strict=False)), **named})
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def _checked(self, name: str, value: Any) -> Any:
+        if name not in self._inputs or not self._inputs[name].type.HasField("tensor_type"):
+            return value
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(self._inputs[name].type.tensor_type.elem_type)
+        array = np.asarray(value)
+        if array.dtype != dtype and dtype != np.dtype(object):  # object: of texts
+            raise TypeError(
+                f"{name}: expected dtype {dtype}, got {array.dtype}; use {checks.cast(name, dtype, method=array is value)}"
+            )
+        return array
+
+
+def _argument(value: Any) -> Argument:
+    if not value.type.HasField("tensor_type"):
+        return Argument(value.name, value.type.WhichOneof("value") or "", [])
+    tensor = value.type.tensor_type
+    shape = [size.dim_value if size.HasField("dim_value") else size.dim_param or None for size in tensor.shape.dim]
+    return Argument(value.name, f"tensor({onnx.TensorProto.DataType.Name(tensor.elem_type).lower()})", shape)
+
+
+def load(model: Any) -> Model:
+    """Read an ONNX model whose recurrent nodes, wherever they stand in it, run in rnnfast.
+
+    All other nodes run in the reference implementation of the package onnx, which is NumPy: it has all operators, and it is
+    slow where a model has more than dense layers, element by element functions and rearrangements beside its recurrent ones.
+
+    Parameters
+    ----------
+    model : str, os.PathLike, bytes or onnx.ModelProto
+        A path, the content of a file, or a model that is loaded already.
+
+    Returns
+    -------
+    Model
+        ``model.run(None, {"x": x})``, as in ONNX Runtime.
+
+    Raises
+    ------
+    TypeError, ValueError, OSError
+        If `model` is none of these, or no ONNX model.
+
+    Notes
+    -----
+    The nodes are computed as `rnnfast.onnx_ops` documents: in float32 and float64, with all their attributes. float16 and
+    bfloat16 are an error, and so are operators of other domains, such as ONNX Runtime's quantised LSTM.
+    """
+    if isinstance(model, (str, os.PathLike)):
+        proto = _parsed(os.fspath(model), lambda: onnx.load(os.fspath(model)))
+    elif isinstance(model, (bytes, bytearray)):
+        proto = _parsed(f"{len(model)} bytes", lambda: onnx.load_from_string(bytes(model)))
+    elif isinstance(model, onnx.ModelProto):
+        proto = model
+    else:
+        raise checks.wrong_type("model", "a path, bytes or an onnx.ModelProto", model)
+    return Model(proto)
+
+
+def _parsed(what: str, read: Callable[[], Any]) -> Any:
+    try:
+        proto = read()
+    except OSError:
+        raise
+    except Exception as problem:  # protobuf's DecodeError, which is no public name of onnx
+        raise ValueError(f"model: expected an ONNX model, got {what}, which cannot be parsed: {problem}") from None
+    if not proto.graph.node:
+        raise ValueError(f"model: expected an ONNX model, got {what}, which has no nodes")
+    return proto
+
+
+# ---- layers that are written ------------------------------------------------------------------------------------------------
+_OPERATOR_OF = {"simple_rnn": "RNN", "gru": "GRU", "lstm": "LSTM"}
+_NONLINEARITIES: dict[str, dict[str, Any]] = {
+    "tanh": {"activations": ["Tanh"]},
+    "relu": {"activations": ["Relu"]},
+    "sigmoid": {"activations": ["Sigmoid"]},
+    "identity": {"activations": ["Affine"], "activation_alpha": [1.0], "activation_beta": [0.0]},
+}
+
+
+def export(
+    net: Any,
+    file: Any = None,
+    *,
+    opset: int = 22,
+    batch: int | str = "batch",
+    time: int | str = "time",
+    state: bool = False,
+    lengths: bool = False,
+) -> Any:
+    """Make an ONNX model of layers, for inference with ONNX Runtime and others.
+
+    Parameters
+    ----------
+    net : SimpleRNN, LSTM or GRU
+        Layers, frozen or not. Dropout is left out, as in a call. There are no operators for cells that are formulas.
+    file : str or os.PathLike, optional
+        Where to write the model as well.
+    opset : int
+        The version of ONNX's operators, 14 or later.
+    batch, time : int or str
+        Sizes in the shapes of the model's inputs: a number is a fixed size, a text the name of one that is open.
+    state : bool
+        Whether the model has the inputs h0 and, for LSTM, c0, (num_layers*D, B, H); otherwise the initial states are zeros.
+    lengths : bool
+        Whether it has the input lengths, (B,) of int32: the number of steps of each sequence, at most T. (ONNX Runtime sets
+        the final state of a sequence of length 0 to zeros, unlike rnnfast.)
+
+    Returns
+    -------
+    onnx.ModelProto
+        It was checked by onnx.checker. Inputs: x, and those asked for; x is (T, B, I), or (B, T, I) if the layers are
+        batch_first. Outputs: y, h_n and, for LSTM, c_n. The dtype is that of the layers; ONNX Runtime 1.32 computes the
+        operators in float32 alone.
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
+    if not isinstance(net, Stack):
+        raise checks.wrong_type("net", "SimpleRNN, LSTM or GRU layers", net)
+    if net.cell.name not in _OPERATOR_OF or net._form.variant.kernel is None:
+        what = f"{net.cell.shown}, a formula, for which ONNX has no operator"
+        raise TypeError(f"net: expected SimpleRNN, LSTM or GRU layers, got {what}")
+    newest = onnx.defs.onnx_opset_version()
+    if checks.positive("opset", opset, newest) < 14:
+        raise checks.wrong_value("opset", f"a version from 14 to {newest}", opset)
+    sizes = {name: _size(name, value) for name, value in (("batch", batch), ("time", time))}
+    graph = _graph(net, sizes, checks.flag("state", state), checks.flag("lengths", lengths))
+    imports = [onnx.helper.make_opsetid("", int(opset))]
+    version = onnx.helper.find_min_ir_version_for(imports)  # the newest one may be too new for runtimes
+    model = onnx.helper.make_model(
+        graph, opset_imports=imports, ir_version=version, producer_name="rnnfast", producer_version=__version__
+    )
+    onnx.checker.check_model(model, full_check=True)
+    if file is not None:
+        onnx.save(model, os.fspath(file))
+    return model
+
+
+def _size(name: str, value: Any) -> int | str:
+    return value if isinstance(value, str) and value else checks.positive(name, value)
+
+
+def _graph(net: Stack[Any], sizes: Mapping[str, int | str], state: bool, lengths: bool) -> Any:
+    """sizes: of batch and time."""
+    make, dtype = onnx.helper.make_node, onnx.helper.np_dtype_to_tensor_dtype(net.dtype)
+    D, H, L, letters = 2 if net.bidirectional else 1, net.hidden_size, net.num_layers, net._form.variant.states
+    constants, nodes, source = dict[str, Array](), [], "x"
+    if net.batch_first:  # by an own node: ONNX Runtime does not know the attribute layout
+        source = "x_time_first"
+        nodes.append(make("Transpose", ["x"], [source], perm=[1, 0, 2]))
+    initial = {
+        letter: [f"{letter}0" if L == 1 else f"{letter}0_l{k}" for k in range(L)] if state else [""] * L for letter in letters
+    }
+    final = {letter: [f"{letter}_n" if L == 1 else f"{letter}_n_l{k}" for k in range(L)] for letter in letters}
+    if state and L > 1:
+        constants["directions"] = np.full(L, D)
+        nodes += [make("Split", [f"{letter}0", "directions"], initial[letter], axis=0) for letter in letters]
+    if D > 1:
+        constants["side_by_side"] = np.array([0, 0, D * H])  # 0 keeps a size
+    else:
+        constants["direction_axis"] = np.array([1])
+
+    for k, weights in enumerate(_to_onnx(net)):
+        given = {f"{name}_l{k}": a for name, a in zip("WRB", weights, strict=True) if a is not None}
+        constants.update(given)
+        inputs = [source, *given, *[""] * (3 - len(given)), "lengths" if lengths else "", *[initial[s][k] for s in letters]]
+        while not inputs[-1]:
+            inputs.pop()
+        nodes.append(
+            make(_OPERATOR_OF[net.cell.name], inputs, [f"Y_l{k}", *[final[s][k] for s in letters]], f"l{k}", **_attributes(net))
+        )
+        source = f"y_l{k}" if k < L - 1 or net.batch_first else "y"
+        if D > 1:  # (T, D, B, H) to (T, B, D*H)
+            nodes.append(make("Transpose", [f"Y_l{k}"], [f"Y_l{k}_batch"], perm=[0, 2, 1, 3]))
+            nodes.append(make("Reshape", [f"Y_l{k}_batch", "side_by_side"], [source]))
+        else:
+            nodes.append(make("Squeeze", [f"Y_l{k}", "direction_axis"], [source]))
+    if net.batch_first:
+        nodes.append(make("Transpose", [source], ["y"], perm=[1, 0, 2]))
+    if L > 1:
+        nodes += [make("Concat", final[letter], [f"{letter}_n"], axis=0) for letter in letters]
+
+    value = onnx.helper.make_tensor_value_info
+    order = ("batch", "time") if net.batch_first else ("time", "batch")
+    lead, states = [sizes[name] for name in order], [L * D, sizes["batch"], H]
+    inputs = [value("x", dtype, [*lead, net.input_size])]
+    inputs += [value("lengths", onnx.TensorProto.INT32, [sizes["batch"]])] if lengths else []
+    inputs += [value(f"{letter}0", dtype, states) for letter in letters] if state else []
+    outputs = [value("y", dtype, [*lead, D * H]), *[value(f"{letter}_n", dtype, states) for letter in letters]]
+    return onnx.helper.make_graph(
+        nodes, net.cell.name, inputs, outputs, [onnx.numpy_helper.from_array(a, name) for name, a in constants.items()]
+    )
+
+
+def _attributes(net: Stack[Any]) -> dict[str, Any]:
+    """Of every node of these layers."""
+    D = 2 if net.bidirectional else 1
+    found: dict[str, Any] = {"hidden_size": net.hidden_size, "direction": "bidirectional" if D == 2 else "forward"}
+    options = net._form.variant.options
+    if "reset_after" in options:
+        found["linear_before_reset"] = int(options["reset_after"])
+    if "nonlinearity" in options:
+        found.update({name: values * D for name, values in _NONLINEARITIES[options["nonlinearity"]].items()})
+    return found
+
+
+def _to_onnx(net: Stack[Any]) -> list[tuple[Array, Array, Array | None]]:
+    """W (D, G*H, I), R (D, G*H, H) and B (D, 2*G*H) or None of each layer, with the gates in ONNX's order."""
+    gates, D = net._form.variant.gates, 2 if net.bidirectional else 1
+    letters = GATE_ORDER[net.cell.name].split() if net.cell.name in GATE_ORDER else gates
+    order = [gates.index(letter) for letter in letters]
+
+    def ordered(name: str) -> Array:
+        array = net.params[name]
+        return array.reshape(len(gates), net.hidden_size, -1)[order].reshape(array.shape)
+
+    places = [[ordered(name) for name in names] for names in net._names]
+    found = []
+    for first in range(0, len(places), D):
+        w_ih, w_hh, *biases = (np.stack(parts) for parts in zip(*places[first : first + D], strict=True))
+        found.append((w_ih, w_hh, np.concatenate(biases, axis=1) if biases else None))
+    return found

@@ -1,0 +1,415 @@
+"""rnnfast.onnx: whole models with recurrent nodes anywhere in them, against the node tests of ONNX, its reference
+implementation, ONNX Runtime and the equations; and layers exported as models, run by ONNX Runtime."""
+
+import importlib
+import itertools
+import random
+import subprocess
+import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import onnx_equations
+import pytest
+from onnx_equations import inputs
+
+import rnnfast
+from rnnfast import onnx_ops, zoo
+from rnnfast.proof.prove import error
+
+onnx = pytest.importorskip("onnx", reason="the package onnx is not installed (pip install onnx)")
+ReferenceEvaluator = importlib.import_module("onnx.reference").ReferenceEvaluator
+doors = importlib.import_module("rnnfast.onnx")
+TensorProto, helper, numpy_helper, export, load = onnx.TensorProto, onnx.helper, onnx.numpy_helper, doors.export, doors.load
+OPS = {"RNN": onnx_ops.rnn, "GRU": onnx_ops.gru, "LSTM": onnx_ops.lstm}
+BOUNDS = {"float32": 2e-5, "float64": 1e-9}
+OUTPUTS = ["Y", "Y_h", "Y_c"]
+ORDER = ["X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P"]
+
+
+def outputs_of(op):
+    return OUTPUTS if op == "LSTM" else OUTPUTS[:2]
+
+
+def value(name, array):
+    return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+
+
+def model_of(nodes, given, outputs, *, constants=None, functions=(), opset=22):
+    """A model of these nodes. given: arrays like its inputs; outputs: name -> dtype; constants: initializers."""
+    results = [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(np.dtype(d)), None) for n, d in outputs.items()]
+    initializers = [numpy_helper.from_array(a, name) for name, a in (constants or {}).items()]
+    graph = helper.make_graph(nodes, "graph", [value(name, a) for name, a in given.items()], results, initializers)
+    imports = [helper.make_opsetid("", opset)] + ([helper.make_opsetid("own", 1)] if functions else [])
+    return helper.make_model(graph, opset_imports=imports, functions=functions, ir_version=10)
+
+
+def node_of(op, given, outputs=None, *, name="cell", **attributes):
+    """A node with the inputs that there are, by the names of the operator; without attributes that are None."""
+    names = [n if n in given else "" for n in ORDER]
+    while not names[-1]:
+        names.pop()
+    attributes = {n: a for n, a in attributes.items() if a is not None}
+    hidden_size = given["R"].shape[2]
+    return helper.make_node(op, names, outputs or outputs_of(op), name=name, hidden_size=hidden_size, **attributes)
+
+
+def single(op, given, **attributes):
+    return model_of([node_of(op, given, **attributes)], given, dict.fromkeys(outputs_of(op), given["X"].dtype))
+
+
+def runtime(model):
+    ort = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (pip install onnxruntime)")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def same(found, expected, bound=None):
+    assert len(found) == len(expected)
+    for a, b in zip(found, expected, strict=True):
+        assert a.shape == b.shape
+        assert error(a, b) < (bound or BOUNDS[a.dtype.name])
+
+
+# ---- single nodes -----------------------------------------------------------------------------------------------------------
+def node_tests():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the tests of other operators, which are made as well
+        cases = importlib.import_module("onnx.backend.test.case.node").collect_testcases()
+    return [case for case in cases if case.model.graph.node[0].op_type in OPS]
+
+
+def test_the_node_tests_of_onnx():
+    """Those of the package; its own tolerances are wider."""
+    cases = node_tests()
+    assert len(cases) >= 18  # of onnx 1.23
+    for case in cases:
+        session = load(case.model)
+        for given, expected in case.data_sets:
+            found = session.run(None, dict(zip([i.name for i in session.get_inputs()], given, strict=True)))
+            for a, b in zip(found, expected, strict=True):
+                assert a.dtype == b.dtype and a.shape == b.shape, case.name
+                np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7, err_msg=case.name)
+
+
+@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("op", OPS)
+def test_against_onnxruntime(op, seed):
+    """Every attribute but layout, which it does not have. Lengths of 1 and more, since of 0 it makes zeros."""
+    chooser, rng = random.Random(f"{op}{seed}"), np.random.default_rng(seed)
+    direction = chooser.choice(["forward", "reverse", "bidirectional"])
+    D = 2 if direction == "bidirectional" else 1
+    attributes = {"direction": direction}
+    if chooser.random() < 0.6:
+        names = [chooser.choice(list(onnx_equations.ACTIVATIONS)) for _ in onnx_equations.DEFAULTS[op] * D]
+        with_alpha, with_beta = onnx_equations.WITH_ALPHA, onnx_equations.WITH_BETA
+        attributes["activations"] = names
+        attributes["activation_alpha"] = [chooser.uniform(0.1, 0.9) for name in names if name in with_alpha] or None
+        attributes["activation_beta"] = [chooser.uniform(0.1, 0.9) for name in names if name in with_beta] or None
+    if chooser.random() < 0.4:
+        attributes["clip"] = chooser.uniform(0.1, 1.5)
+    if op == "GRU":
+        attributes["linear_before_reset"] = chooser.choice([0, 1])
+    if op == "LSTM":
+        attributes["input_forget"] = chooser.choice([0, 0, 1])
+    sizes = {name: chooser.randint(1, most) for name, most in (("T", 8), ("batch", 5), ("I", 9), ("H", 20))}
+    given = inputs(op, rng, "float32", D=D, scale=0.3, **sizes)
+    given["sequence_lens"] = np.maximum(given["sequence_lens"], 1)
+    given = {name: a for name, a in given.items() if name in "XWR" or chooser.random() < 0.6}
+    model = single(op, given, **attributes)
+    same(load(model).run(None, given), runtime(model).run(None, given))
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_against_the_reference_implementation(op):
+    """In float64, with what it does not leave out."""
+    rng = np.random.default_rng(0)
+    for direction, layout in itertools.product(["forward", "reverse", "bidirectional"], [0, 1]):
+        given = inputs(op, rng, "float64", D=2 if direction == "bidirectional" else 1, layout=layout)
+        del given["sequence_lens"]
+        for more in ({"linear_before_reset": 0}, {"linear_before_reset": 1}) if op == "GRU" else ({},):
+            model = single(op, given, direction=direction, layout=layout, **more)
+            same(load(model).run(None, given), ReferenceEvaluator(model).run(None, given))
+
+
+@pytest.mark.parametrize("opset", [7, 14, 22])
+def test_older_operators(opset):
+    given = inputs("LSTM", np.random.default_rng(1), "float32")
+    model = model_of([node_of("LSTM", given)], given, dict.fromkeys(OUTPUTS, "float32"), opset=opset)
+    same(load(model).run(None, given), onnx_equations.run("LSTM", **given))
+
+
+# ---- models -----------------------------------------------------------------------------------------------------------------
+def test_subgraph_of_if():
+    """An LSTM with lengths in one branch, a GRU with a limit in the other: the reference implementation ignores both."""
+    rng = np.random.default_rng(2)
+    lstm, gru = inputs("LSTM", rng, "float64"), inputs("GRU", rng, "float64")
+    gru["X"] = lstm["X"]
+    branches = {}
+    for op, given, attributes in (("LSTM", lstm, {}), ("GRU", gru, {"clip": 0.5})):
+        own = {name: a for name, a in given.items() if name != "X"}
+        branches[op] = helper.make_graph(
+            [node_of(op, given, ["out"], **attributes)],
+            op,
+            [],
+            [helper.make_tensor_value_info("out", TensorProto.DOUBLE, None)],
+            [numpy_helper.from_array(a, name) for name, a in own.items()],
+        )
+    node = helper.make_node("If", ["which"], ["Y"], then_branch=branches["LSTM"], else_branch=branches["GRU"])
+    which = np.array(True)
+    model = load(model_of([node], {"which": which, "X": lstm["X"]}, {"Y": "float64"}))
+    same([model(which, lstm["X"])], [onnx_equations.run("LSTM", **lstm)[0]])
+    same([model(~which, lstm["X"])], [onnx_equations.run("GRU", **gru, clip=0.5)[0]])
+
+
+def test_subgraph_of_loop():
+    """Chunk after chunk through an LSTM with peepholes and coupled gates, the states carried from one to the next; weights
+    come from the graph around."""
+    rng, T, chunks = np.random.default_rng(3), 4, 3
+    given = inputs("LSTM", rng, "float64", T=T * chunks)
+    del given["sequence_lens"]
+    weights = {name: given[name] for name in "WRBP"}
+    parts = given["X"].reshape(chunks, T, 3, 4)
+    body = helper.make_graph(
+        [
+            helper.make_node("Gather", ["parts", "i"], ["x"], axis=0),
+            helper.make_node("LSTM", ["x", "W", "R", "B", "", "h", "c", "P"], ["y", "h2", "c2"], hidden_size=6, input_forget=1),
+            helper.make_node("Identity", ["go"], ["go2"]),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            *[helper.make_tensor_value_info(name, TensorProto.DOUBLE, None) for name in "hc"],
+        ],
+        [
+            helper.make_tensor_value_info("go2", TensorProto.BOOL, []),
+            *[helper.make_tensor_value_info(name, TensorProto.DOUBLE, None) for name in ("h2", "c2", "y")],
+        ],
+    )
+    loop = helper.make_node("Loop", ["times", "go", "initial_h", "initial_c"], ["Y_h", "Y_c", "Y"], body=body)
+    fed = {"parts": parts, "initial_h": given["initial_h"], "initial_c": given["initial_c"]}
+    constants = {**weights, "times": np.array(chunks), "go": np.array(True)}
+    model = model_of([loop], fed, dict.fromkeys(["Y_h", "Y_c", "Y"], "float64"), constants=constants)
+    Y_h, Y_c, Y = load(model).run(None, fed)
+    same([Y.reshape(T * chunks, 1, 3, 6), Y_h, Y_c], onnx_equations.run("LSTM", **given, input_forget=1))
+
+
+def test_function_of_the_model():
+    """A local function that has the direction as its attribute, with a GRU inside."""
+    given = inputs("GRU", np.random.default_rng(4), "float64")
+    node = helper.make_node("GRU", list(given), ["Y", ""], hidden_size=6, clip=0.5)
+    kind = onnx.AttributeProto.STRING
+    node.attribute.append(onnx.AttributeProto(name="direction", ref_attr_name="way", type=kind))
+    function = helper.make_function("own", "Clipped", list(given), ["Y"], [node], [helper.make_opsetid("", 22)], ["way"])
+    call = helper.make_node("Clipped", list(given), ["Y"], domain="own", way="reverse")
+    model = model_of([call], given, {"Y": "float64"}, functions=[function])
+    same(load(model).run(None, given), [onnx_equations.run("GRU", **given, clip=0.5, direction="reverse")[0]])
+
+
+def test_an_output_without_a_name_is_no_input_of_others():
+    rng = np.random.default_rng(5)
+    given = {name: inputs("RNN", rng, "float64", I=6)[name] for name in "XWR"}
+    nodes = [node_of("RNN", given, ["", "h"]), helper.make_node("RNN", ["X", "W", "R", "", "", "h"], ["Y"], hidden_size=6)]
+    Y = load(model_of(nodes, given, {"Y": "float64"}))(*given.values())
+    _, h = onnx_equations.run("RNN", **given)
+    same([Y], [onnx_equations.run("RNN", **given, initial_h=h)[0]])
+
+
+def test_ways_to_load_and_to_call(tmp_path):
+    given = {name: a for name, a in inputs("LSTM", np.random.default_rng(6), "float32").items() if name in "XWRB"}
+    model = single("LSTM", given)
+    for i, name in enumerate(OUTPUTS):
+        model.graph.output[i].name = name
+    constants = [numpy_helper.from_array(given[name], name) for name in "WRB"]
+    model.graph.initializer.extend(constants)  # as models of IR version 3 have them: among the inputs as well
+    onnx.save(model, tmp_path / "model.onnx")
+    X, expected = given["X"], onnx_equations.run("LSTM", **given)
+    for source in (model, tmp_path / "model.onnx", str(tmp_path / "model.onnx"), model.SerializeToString()):
+        session = load(source)
+        assert [i.name for i in session.get_inputs()] == ["X"]
+        for found in (session.run(None, {"X": X}), session(X), session(X=X), session.run(OUTPUTS, {"X": X, "B": given["B"]})):
+            same(found, expected)
+        same(session.run(["Y_c"], {"X": X}), expected[2:])
+    assert session.get_inputs()[0] == ("X", "tensor(float)", [5, 3, 4])
+    assert [o.name for o in session.get_outputs()] == OUTPUTS
+    assert repr(session) == "rnnfast.onnx.Model(X -> Y, Y_h, Y_c)"
+
+
+def test_constant_weights_are_packed_once_and_those_that_are_given_every_time():
+    given = {name: a for name, a in inputs("LSTM", np.random.default_rng(11), "float64", T=3).items() if name in "XWRBP"}
+    for attributes in ({}, {"clip": 0.5}):  # compiled, and a formula
+        names = [name for name in given if name != "P" or attributes]
+        model = model_of(
+            [node_of("LSTM", {name: given[name] for name in names}, **attributes)],
+            {name: given[name] for name in names},
+            {"Y": "float64"},
+            constants={name: given[name] for name in names if name != "X"},
+        )
+        session = load(model)
+        expected = onnx_equations.run("LSTM", *[given.get(name) if name in names else None for name in ORDER], **attributes)[0]
+        for isa in rnnfast.runtime.PRESENT * 2:
+            with rnnfast.use_isa(isa):
+                same([session(given["X"])], [expected])
+        other = {**given, "B": given["B"].copy()}
+        same(session.run(["Y"], {"X": other["X"], "B": other["B"]}), [expected])
+        other["B"] *= -1  # the same array with other values
+        expected = onnx_equations.run("LSTM", *[other.get(name) if name in names else None for name in ORDER], **attributes)[0]
+        same(session.run(["Y"], {"X": other["X"], "B": other["B"]}), [expected])
+
+
+def test_external_data(tmp_path):
+    given = {name: a for name, a in inputs("LSTM", np.random.default_rng(7), "float32").items() if name in "XWRB"}
+    constants = {name: given[name] for name in "WRB"}
+    model = model_of([node_of("LSTM", given)], {"X": given["X"]}, {"Y": "float32"}, constants=constants)
+    onnx.save(model, tmp_path / "model.onnx", save_as_external_data=True, size_threshold=0, location="weights")
+    assert (tmp_path / "weights").exists()
+    same([load(tmp_path / "model.onnx")(given["X"])], onnx_equations.run("LSTM", **given)[:1])
+
+
+def test_errors_of_load_and_run(tmp_path):
+    given = inputs("LSTM", np.random.default_rng(8), "float32")
+    session = load(single("LSTM", given))
+    others = {name: a for name, a in given.items() if name != "X"}
+    with pytest.raises(TypeError, match="^model: expected a path, bytes or an onnx.ModelProto, got int$"):
+        load(3)
+    with pytest.raises(ValueError, match="^model: expected an ONNX model, got 9 bytes, which"):
+        load(b"not a one")
+    with pytest.raises(ValueError, match="^model: expected an ONNX model, got 0 bytes, which has no nodes"):
+        load(b"")
+    with pytest.raises(FileNotFoundError):
+        load(tmp_path / "none.onnx")
+    with pytest.raises(ValueError, match="^output_names: expected one of 'Y', 'Y_h', 'Y_c', got 'y'$"):
+        session.run(["y"], given)
+    with pytest.raises(ValueError, match="^feeds: expected the names X, .*, P, got missing X$"):
+        session.run(None, others)
+    with pytest.raises(ValueError, match="^feeds: expected the names X, .*, P, got unknown x$"):
+        session.run(None, {**given, "x": given["X"]})
+    with pytest.raises(TypeError, match="^feeds: expected a mapping with the names X, .*, got ndarray$"):
+        session.run(None, given["X"])
+    with pytest.raises(TypeError, match=r"^inputs: expected 8 \(X, .*\), got 9$"):
+        session(*given.values(), None)
+    with pytest.raises(TypeError, match=r"^X: expected dtype float32, got float64; use X.astype\(np.float32\)$"):
+        session.run(None, {**given, "X": given["X"].astype("f8")})
+    with pytest.raises(ValueError, match=r"^node 'cell' \(LSTM\): X: expected 3 dimensions \(time, batch, input\), got shape"):
+        session.run(None, {**given, "X": given["X"][0]})
+    half = {name: a.astype("f2") if a.dtype == np.float32 else a for name, a in given.items()}
+    with pytest.raises(TypeError, match=r"^node 'cell' \(LSTM\): X: expected dtype float32 or float64, got float16; cast it"):
+        load(single("LSTM", half)).run(None, half)
+
+
+def test_without_the_package_onnx():
+    code = "import sys; sys.modules['onnx'] = None; import rnnfast.onnx"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.endswith('ModuleNotFoundError: rnnfast.onnx needs the package onnx: pip install "rnnfast[onnx]"\n')
+
+
+# ---- export -----------------------------------------------------------------------------------------------------------------
+KINDS = [
+    *[(rnnfast.SimpleRNN, {"nonlinearity": f}) for f in ("tanh", "relu", "sigmoid", "identity")],
+    (rnnfast.LSTM, {}),
+    (rnnfast.GRU, {"reset_after": True}),
+    (rnnfast.GRU, {"reset_after": False}),
+]
+
+
+def exported(net, opset, rng, **options):
+    """The model, what to feed it with, and what the layers compute."""
+    T, B, D, L = 5, 3, 2 if net.bidirectional else 1, net.num_layers
+    x = rng.standard_normal((B, T, net.input_size) if net.batch_first else (T, B, net.input_size)).astype(net.dtype)
+    feeds, state, lengths = {"x": x}, None, None
+    if options.get("state"):
+        parts = {f"{s}0": rng.standard_normal((L * D, B, net.hidden_size)).astype(net.dtype) for s in net.cell.states}
+        feeds, state = {**feeds, **parts}, tuple(parts.values()) if len(parts) > 1 else parts["h0"]
+    if options.get("lengths"):
+        lengths = np.array([2, T, 1], np.int32)
+        feeds["lengths"] = lengths
+    y, final = net(x, state, lengths=lengths)
+    return export(net, opset=opset, **options), feeds, [y, *(final if isinstance(final, tuple) else (final,))]
+
+
+@pytest.mark.parametrize("kind, option", KINDS, ids=[f"{kind.__name__}-{'-'.join(map(str, o.values()))}" for kind, o in KINDS])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("layers", [1, 3])
+def test_export(kind, option, bidirectional, layers):
+    rng = np.random.default_rng(9)
+    for bias, batch_first, options in itertools.product(
+        [True, False], [True, False], [{}, {"state": True}, {"lengths": True, "state": True}, {"lengths": True}]
+    ):
+        opset = [14, 17, 22][int(rng.integers(3))]
+        shared = {"bias": bias, "batch_first": batch_first, "bidirectional": bidirectional, **option}
+        net = kind(4, 6, layers, **shared, dropout=0.5, rng=rng)
+        model, feeds, expected = exported(net, opset, rng, **options)
+        same(runtime(model).run(None, feeds), expected)
+        same(load(model).run(None, feeds), expected)
+        double = kind(4, 6, layers, **shared, dtype=np.float64, rng=rng).freeze()
+        model, feeds, expected = exported(double, opset, rng, **options)
+        same(load(model).run(None, feeds), expected)
+        if not options.get("lengths") and option.get("nonlinearity", "tanh") == "tanh":  # what it does not leave out
+            same(ReferenceEvaluator(model).run(None, feeds), expected)
+
+
+def test_export_of_other_sizes_than_it_was_tried_with():
+    net = rnnfast.LSTM(4, 6, bidirectional=True, rng=0)
+    rng, model = np.random.default_rng(10), export(net)
+    session, own = runtime(model), load(model)
+    assert own.get_inputs() == [("x", "tensor(float)", ["time", "batch", 4])]
+    for T, B in ((1, 1), (7, 2), (50, 3)):
+        x = rng.standard_normal((T, B, 4)).astype(np.float32)
+        y, state = net(x)
+        same(session.run(None, {"x": x}), [y, *state])
+        same(own(x), [y, *state])
+    fixed = load(export(net, batch=2, time="frames", state=True))
+    assert [i.shape for i in fixed.get_inputs()] == [["frames", 2, 4], [2, 2, 6], [2, 2, 6]]
+
+
+def test_threads_share_a_model():
+    net = rnnfast.LSTM(4, 6, 2, bidirectional=True, rng=0)
+    model, xs = load(export(net)), np.random.default_rng(12).standard_normal((40, 5, 3, 4)).astype(np.float32)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(model, xs))
+    for x, (y, *_) in zip(xs, found, strict=True):
+        assert np.array_equal(y, net(x)[0])
+
+
+def test_export_writes_a_file(tmp_path):
+    net, x = rnnfast.GRU(4, 6, rng=0), np.ones((5, 3, 4), np.float32)
+    model = export(net, tmp_path / "net.onnx")
+    assert onnx.load(tmp_path / "net.onnx") == model and model.producer_name == "rnnfast"
+    same(load(tmp_path / "net.onnx")(x), net(x))
+    assert np.array_equal(load(model)(x)[0], net(x)[0])  # the same kernels with the same weights
+
+
+def test_errors_of_export():
+    net = rnnfast.LSTM(4, 6)
+    for wrong, text in (
+        ({"opset": 13}, "opset: expected a version from 14 to "),
+        ({"opset": 1000}, "opset: expected an integer from 1 to "),
+        ({"batch": 0}, "batch: expected an integer >= 1, got 0"),
+    ):
+        with pytest.raises(ValueError, match=f"^{text}"):
+            export(net, **wrong)
+    with pytest.raises(TypeError, match="^state: expected True or False, got str$"):
+        export(net, state="h0")
+    with pytest.raises(TypeError, match="^net: expected SimpleRNN, LSTM or GRU layers, got ndarray$"):
+        export(np.ones(3))
+    for formula in (zoo.LSTM(4, 6, peephole=True), zoo.GRU(4, 6), zoo.MGU(4, 6).freeze()):
+        with pytest.raises(TypeError, match="^net: expected SimpleRNN, LSTM or GRU layers, got .*, a formula, for which"):
+            export(formula)
+
+
+@pytest.mark.filterwarnings("ignore")  # PyTorch's exporters warn of themselves
+@pytest.mark.parametrize("dynamo", [False, True], ids=["TorchScript", "dynamo"])
+def test_a_model_that_pytorch_exported(dynamo, tmp_path):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed (pip install torch)")
+    if dynamo:
+        pytest.importorskip("onnxscript", reason="onnxscript, of PyTorch's exporter, is not installed")
+    torch.manual_seed(0)
+    model, x, file = torch.nn.LSTM(4, 6, 2, bidirectional=True).eval(), torch.randn(5, 3, 4), tmp_path / "torch.onnx"
+    torch.onnx.export(model, (x,), file, dynamo=dynamo, verbose=False)
+    with torch.no_grad():
+        y, (h, c) = model(x)
+    same(load(file)(x.numpy()), [y.numpy(), h.numpy(), c.numpy()])
