@@ -634,8 +634,11 @@ def test_every_dtype_and_shape(safetensors):
     codes = ("f8", "f4", "f2", "c8", "?", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1")
     arrays = {name: (np.arange(6).reshape(2, 3) % 2).astype(name) for name in codes}
     arrays |= {"none": np.zeros((0, 3)), "number": np.array(3.0), "one": np.zeros((1, 0, 2), "i4")}
-    found = weights.read_safetensors(io.BytesIO(safetensors.numpy.save(arrays)))
+    content = safetensors.numpy.save(arrays)
+    found = weights.read_safetensors(io.BytesIO(content))
     assert found.keys() == arrays.keys()
+    places = [content.index(b'"%s":{' % name.encode()) for name in found]
+    assert places == sorted(places)  # the order of the file
     for name, a in arrays.items():
         assert found[name].dtype == (np.float32 if name == "f2" else a.dtype) and found[name].shape == a.shape
         assert np.array_equal(found[name], a) and found[name].flags.writeable

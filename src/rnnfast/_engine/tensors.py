@@ -62,15 +62,16 @@ def encoded(metadata: Mapping[str, str], arrays: Mapping[str, Array]) -> bytes:
 
 
 def decoded(content: bytes) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """The metadata and the tensors of a file; anything else is a ValueError."""
+    """The metadata and the tensors of a file, in the order of its header; anything else is a ValueError."""
     found = package()
     try:
-        tensors = {name: Tensor(t["dtype"], tuple(t["shape"]), t["data"]) for name, t in found.deserialize(content)}
+        tensors = dict(found.deserialize(content))  # in another order each time
         size = int.from_bytes(content[:8], "little")
         header = json.loads(content[8 : 8 + size], object_pairs_hook=_names_once)
     except (found.SafetensorError, ValueError) as error:
         raise ValueError(f"expected a whole .safetensors file, got: {error}") from None
-    return header.get("__metadata__") or {}, tensors
+    metadata = header.pop("__metadata__", None) or {}
+    return metadata, {n: Tensor(t["dtype"], tuple(t["shape"]), t["data"]) for n in header for t in (tensors[n],)}
 
 
 def _names_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
