@@ -29,6 +29,11 @@ class Tensor(NamedTuple):
     shape: tuple[int, ...]
     data: bytearray
 
+    @classmethod
+    def of(cls, found: Mapping[str, Any]) -> Tensor:
+        """From what the package gives."""
+        return cls(found["dtype"], tuple(found["shape"]), found["data"])
+
     def values(self, name: str) -> Array:
         """Its values, writeable, in the machine's byte order: F16 and BF16 as float32, which holds each of them exactly."""
         code = BITS.get(self.dtype, self.dtype)
@@ -71,7 +76,7 @@ def decoded(content: bytes) -> tuple[dict[str, str], dict[str, Tensor]]:
     except (found.SafetensorError, ValueError) as error:
         raise ValueError(f"expected a whole .safetensors file, got: {error}") from None
     metadata = header.pop("__metadata__", None) or {}
-    return metadata, {n: Tensor(t["dtype"], tuple(t["shape"]), t["data"]) for n in header for t in (tensors[n],)}
+    return metadata, {name: Tensor.of(tensors[name]) for name in header}
 
 
 def _names_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
