@@ -653,6 +653,7 @@ F = tensor(0, 4)
 HOSTILE = {  # content, what the error says
     "empty": (b"", "starts with b''"),
     "no file of this kind": (b"PK\x05\x06 and more", "starts with b'PK"),
+    "a file of PyTorch": (b"PK\x03\x04 and more", r"PyTorch reads a .pt file: torch.load\(path, weights_only=True\)"),
     "a length and no more": (struct.pack("<Q", 2), "starts with b"),
     "spaces before the header": (a_file(b"  {}"), "starts with b"),
     "a header beyond the file": (a_file(b"{}", size=99_000_000), "invalid header length"),

@@ -81,6 +81,8 @@ def float_array(name: str, value: Any, dtype: FloatDType | None = None, leader: 
 def as_array(name: str, value: Any) -> Array:
     """NumPy's view of an array of any library, in this order: an ndarray, what has __array__ or shares a buffer, what has only
     __dlpack__. A copy is made only of what has no memory that NumPy can read, such as lists."""
+    if type(value) is np.ndarray:
+        return value
     try:
         if not hasattr(value, "__dlpack__") or hasattr(value, "__array__"):
             return np.asarray(value)

@@ -73,7 +73,8 @@ def content(file: Any, *, only_tensors: bool = False) -> bytes:
         zipped = start.startswith(ZIP) and not only_tensors
         if not zipped and start[8:] != tensors.START:
             expected = "a .safetensors file" if only_tensors else "an .npz or a .safetensors file"
-            raise ValueError(f"expected {expected}, got one that starts with {start[:4]!r}")
+            remedy = "; PyTorch reads a .pt file: torch.load(path, weights_only=True)" if start.startswith(ZIP) else ""
+            raise ValueError(f"expected {expected}, got one that starts with {start[:4]!r}{remedy}")
         found: bytes = start + stream.read()
         return found
 
