@@ -100,6 +100,16 @@ def test_ctrl_c_keeps_the_last_checkpoint(tmp_path):
     assert all(np.array_equal(later[0].params[name], a) for name, a in whole[0].params.items())
 
 
+def test_a_checkpoint_in_safetensors(tmp_path):
+    pytest.importorskip("safetensors", reason="safetensors is not installed (pip install safetensors)")
+    file = tmp_path / "run.safetensors"
+    train(*problem(0.3), 2, checkpoint=file)
+    assert file.read_bytes()[8:9] == b"{"
+    later, whole = problem(0.3), problem(0.3)
+    assert train(*later, 4, checkpoint=file) == train(*whole, 4)
+    assert all(np.array_equal(later[0].params[name], a) for name, a in whole[0].params.items())
+
+
 def test_fit_refuses(tmp_path):
     model, x, y, lengths = problem()
     adam = nn.Adam(model.params)

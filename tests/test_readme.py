@@ -17,11 +17,14 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "bench" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 OPTIONAL = (
-    "threadpoolctl",
-    "torch",
+    "jax",
+    "keras",
     "onnx",
     "onnxruntime",
-)  # a block that imports one of these is skipped where it is not installed
+    "safetensors",
+    "threadpoolctl",
+    "torch",
+)  # a block that imports one that is missing is skipped
 # a fenced block: its language, its code and, if a text block follows at once, what it prints
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$(?:\n\n```text\n(.*?)^```$)?", re.DOTALL | re.MULTILINE)
 FOLDERS = "src|csrc|tests|bench|examples|docs"
@@ -81,7 +84,7 @@ def _run(page: Path) -> dict[int, str | Exception]:
 @pytest.mark.parametrize("block", [block for page in PAGES for block in python_blocks(page)], ids=str)
 def test_python_block(block):
     outcome = outcomes(block.page)[block.line]
-    if isinstance(outcome, ModuleNotFoundError) and outcome.name in OPTIONAL:
+    if isinstance(outcome, ModuleNotFoundError) and (outcome.name or "").partition(".")[0] in OPTIONAL:
         pytest.skip(f"{block}: {outcome.name} is not installed")
     if isinstance(outcome, Exception):
         raise outcome

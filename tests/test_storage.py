@@ -182,7 +182,7 @@ def test_the_text_names_the_file(tmp_path):
 
 def test_other_files():
     for content in (b"", b"PK", b"text", b"\x93NUMPY\x01\x00", b"\x80\x04."):
-        refused(content, "expected an .npz file, got one that starts with")
+        refused(content, "expected an .npz or a .safetensors file, got one that starts with")
     good = list(entries(stacks.small("gru")).items())
     refused(archive(good)[:-30], "expected a whole .npz file")
     refused(archive(good, compression=zipfile.ZIP_DEFLATED), "got: compressed entries")

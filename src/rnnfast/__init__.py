@@ -31,6 +31,7 @@ __all__ = [
     "load",
     "lstm",
     "num_threads",
+    "onnx_ops",
     "ops",
     "reference",
     "register_threadpoolctl",
@@ -39,21 +40,22 @@ __all__ = [
     "simple_rnn",
     "trim",
     "use_isa",
+    "weights",
     "zoo",
 ]
 
 if _TYPE_CHECKING:
-    from rnnfast import ops, zoo
+    from rnnfast import onnx_ops, ops, weights, zoo
     from rnnfast.capi import get_include
     from rnnfast.declared import cell
     from rnnfast.prove_cell import check_cell
 
 _LATER = {"cell": "rnnfast.declared", "check_cell": "rnnfast.prove_cell", "ops": "rnnfast.ops", "zoo": "rnnfast.zoo"}
-_LATER |= {"get_include": "rnnfast.capi"}
+_LATER |= {"get_include": "rnnfast.capi", "onnx_ops": "rnnfast.onnx_ops", "weights": "rnnfast.weights"}
 
 
 def __getattr__(name: str) -> _Any:
-    """What belongs to formulas or to C is imported when it is first used."""
+    """What not every program needs is imported when it is first used."""
     if name not in _LATER:
         raise AttributeError(f"module 'rnnfast' has no attribute {name!r}")
     from importlib import import_module

@@ -90,7 +90,7 @@ class Frozen(Stack[S]):
         form, names = self._form, self._form.variant.inputs
         if not (self._one_way and type(x) is np.ndarray and type(inputs) is dict and len(inputs) == len(names)):
             return None
-        if not all([type(inputs.get(name)) is np.ndarray for name in names]):
+        if not all(type(inputs.get(name)) is np.ndarray for name in names):
             return None
         rows = frozenset([name for name in names if inputs[name].ndim < x.ndim])
         if rows not in self._with_inputs:

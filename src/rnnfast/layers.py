@@ -69,6 +69,14 @@ class Layer(Stack[S]):
         self.__dict__.update(rng=rng, _params=params)
         self._initialize(draw)
 
+    @classmethod
+    def _without_parameters(cls, options: Mapping[str, Any], arguments: Mapping[str, Any]) -> Layer[S]:
+        """A layer whose parameters come from elsewhere. arguments: all of the constructor, but for the options and rng."""
+        layer = cls.__new__(cls)
+        layer._set_form(dict(options), **arguments)
+        layer.__dict__.update(rng=None)
+        return layer
+
     def _initialize(self, draw: np.random.Generator) -> None:
         """Changes the initial parameters where a cell wants others."""
 
@@ -88,20 +96,29 @@ class Layer(Stack[S]):
         TypeError, ValueError
             For a missing or unknown name, or a wrong shape, dtype or gate order. No parameter is changed then.
         """
-        variant = self._form.variant
-        order = checks.gate_order(gate_order, variant.gates)
-        values = checks.named_parameters(mapping, self._shapes, self.dtype)
+        values = self._in_own_order(mapping, gate_order)
         for name, value in self._params.items():
             if not value.flags.writeable:
                 raise ValueError(f"{name}: expected a writeable parameter to load into, got a read-only one")
+        for name, value in self._params.items():
+            value[...] = values[name]
+
+    def _in_own_order(self, mapping: Mapping[str, Any], gate_order: str | None) -> dict[str, Array]:
+        """Copies of the values that `load_params` takes, checked, with the gates in the layer's own order."""
+        variant = self._form.variant
+        order = checks.gate_order(gate_order, variant.gates)
+        values = checks.named_parameters(mapping, self._shapes, self.dtype)
         values = {name: value.copy() for name, value in values.items()}  # one may be a view of another's parameter
+        if order is None:
+            return values
+        came = dict(zip(variant.gates, order, strict=True))
         for names in self._names:
             for kind, name in zip(self._form.kinds(), names, strict=True):
-                value, gates = values[name], variant.blocks(kind)
-                if order is not None and gates:
-                    came = sorted(gates, key=dict(zip(variant.gates, order, strict=True)).__getitem__)
-                    value = value.reshape(len(gates), -1)[[came.index(gate) for gate in gates]].reshape(value.shape)
-                self._params[name][...] = value
+                if gates := variant.blocks(kind):
+                    blocks = sorted(gates, key=came.__getitem__)
+                    value = values[name].reshape(len(gates), -1)
+                    values[name] = value[[blocks.index(gate) for gate in gates]].reshape(values[name].shape)
+        return values
 
     def __call__(self, x: Any, state: Any = None, *, lengths: Any = None, inputs: Any = None) -> tuple[Array, S]:
         """Inference over a whole sequence.

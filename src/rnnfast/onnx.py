@@ -26,7 +26,7 @@ from rnnfast._engine.stack import Stack
 from rnnfast._types import Array
 from rnnfast.cells.base import Packed
 from rnnfast.version import __version__
-from rnnfast.zoo._onnx import GATE_ORDER
+from rnnfast.weights import to_onnx
 
 __all__ = ["Model", "export", "load"]
 
@@ -316,7 +316,7 @@ def _graph(net: Stack[Any], sizes: Mapping[str, int | str], state: bool, lengths
     else:
         constants["direction_axis"] = np.array([1])
 
-    for k, weights in enumerate(_to_onnx(net)):
+    for k, weights in enumerate(to_onnx(net)):
         given = {f"{name}_l{k}": a for name, a in zip("WRB", weights, strict=True) if a is not None}
         constants.update(given)
         inputs = [source, *given, *[""] * (3 - len(given)), "lengths" if lengths else "", *[initial[s][k] for s in letters]]
@@ -357,22 +357,4 @@ def _attributes(net: Stack[Any]) -> dict[str, Any]:
         found["linear_before_reset"] = int(options["reset_after"])
     if "nonlinearity" in options:
         found.update({name: values * D for name, values in _NONLINEARITIES[options["nonlinearity"]].items()})
-    return found
-
-
-def _to_onnx(net: Stack[Any]) -> list[tuple[Array, Array, Array | None]]:
-    """W (D, G*H, I), R (D, G*H, H) and B (D, 2*G*H) or None of each layer, with the gates in ONNX's order."""
-    gates, D = net._form.variant.gates, 2 if net.bidirectional else 1
-    letters = GATE_ORDER[net.cell.name].split() if net.cell.name in GATE_ORDER else gates
-    order = [gates.index(letter) for letter in letters]
-
-    def ordered(name: str) -> Array:
-        array = net.params[name]
-        return array.reshape(len(gates), net.hidden_size, -1)[order].reshape(array.shape)
-
-    places = [[ordered(name) for name in names] for names in net._names]
-    found = []
-    for first in range(0, len(places), D):
-        w_ih, w_hh, *biases = (np.stack(parts) for parts in zip(*places[first : first + D], strict=True))
-        found.append((w_ih, w_hh, np.concatenate(biases, axis=1) if biases else None))
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +13,7 @@ __all__ = ["load"]
 
 
 def load(file: Any) -> Any:
-    """Load the layer that ``net.save(file)`` wrote; if that was a frozen layer, the result is frozen too.
+    """Load the layer that ``net.save(file)`` wrote, as .npz or as .safetensors; if that was frozen, the result is frozen too.
 
     Nothing in the file is executed: the worst that a file from an unknown source can cause is an error.
 
@@ -35,18 +34,17 @@ def load(file: Any) -> Any:
         If `save` did not write the file, it is damaged, or a later version wrote it; the text names the file and what is wrong.
     TypeError
         If `file` is neither a path nor a binary file.
+    ModuleNotFoundError
+        If it is a .safetensors file, and the package safetensors is not installed.
     OSError, MemoryError
         If the file cannot be read (FileNotFoundError, for example), or there is not enough memory.
     """
     from rnnfast._engine import container  # not everybody's, as in `save`
 
-    try:
+    with container.naming(file):
         content = container.read(file)
         layer = _described(content.description)
         layer.__dict__.update(_params=content.arrays({name: (shape, layer.dtype) for name, shape in layer._shapes.items()}))
-    except ValueError as error:
-        path = getattr(file, "name", "file") if hasattr(file, "read") else os.fspath(file)
-        raise ValueError(f"{path}: {error}") from None
     return layer.freeze() if content.description["frozen"] else layer
 
 
@@ -71,9 +69,6 @@ def _described(description: Mapping[str, Any]) -> Layer[Any]:
         checks.exact_names("arguments", arguments, ARGUMENTS)
         checks.exact_names("options", options, kind.cell.options)
         checks.one_of("dtype", arguments["dtype"], [dtype.name for dtype in checks.FLOATS])
-        layer = kind.__new__(kind)
-        layer._set_form(options, **arguments)
+        return kind._without_parameters(options, arguments)
     except TypeError as error:
         raise ValueError(str(error)) from None
-    layer.__dict__.update(rng=None)
-    return layer

@@ -20,6 +20,7 @@ from rnnfast.cells import Cell
 from rnnfast.cells.base import AnyCell, AnyVariant
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+DLPACK_CPU = 1  # kDLCPU of dlpack.h
 OVERLAP_WORK = 100_000  # candidate solutions, np.shares_memory's unit: milliseconds
 
 
@@ -52,7 +53,7 @@ def wrong_type(name: str, expected: str, got: object) -> TypeError:
 
 # ---- arrays ---------------------------------------------------------------------------------------------------------------
 def float_array(name: str, value: Any, dtype: FloatDType | None = None, leader: str = "") -> Array:
-    """np.asarray without a change of dtype: float32 or float64, or the one of `leader` if that is given; native byte order; no
+    """`as_array` without a change of dtype: float32 or float64, or the one of `leader` if that is given; native byte order; no
     masked array, no np.matrix."""
     accepted = FLOATS if dtype is None else (dtype,)
     if type(value) is np.ndarray and value.dtype in accepted:
@@ -62,10 +63,7 @@ def float_array(name: str, value: Any, dtype: FloatDType | None = None, leader: 
         raise TypeError(f"{name}: expected a plain array, got a masked array; fill it first, e.g. {name}.filled(0)")
     if isinstance(value, np.matrix):
         raise TypeError(f"{name}: expected a plain array, got np.matrix; convert it with np.asarray({name})")
-    try:
-        array = np.asarray(value)
-    except ValueError as error:  # ragged nested lists
-        raise ValueError(f"{name}: expected an array, got nested sequences of unequal lengths ({error})") from None
+    array = as_array(name, value)
     if array.dtype.newbyteorder("=") in FLOATS and not array.dtype.isnative:
         remedy = cast(name, dtype or array.dtype, method=True)
         raise TypeError(f"{name}: expected native byte order, got {array.dtype.str}; use {remedy}")
@@ -78,6 +76,39 @@ def float_array(name: str, value: Any, dtype: FloatDType | None = None, leader: 
             remedy = "use " + cast(name, dtype, method=isinstance(value, np.ndarray))
         raise TypeError(f"{name}: expected dtype {expected}, got {array.dtype}; {remedy}")
     return array
+
+
+def as_array(name: str, value: Any) -> Array:
+    """NumPy's view of an array of any library, in this order: an ndarray, what has __array__ or shares a buffer, what has only
+    __dlpack__. A copy is made only of what has no memory that NumPy can read, such as lists."""
+    if type(value) is np.ndarray:
+        return value
+    try:
+        if not hasattr(value, "__dlpack__") or hasattr(value, "__array__"):
+            return np.asarray(value)
+        device = value.__dlpack_device__()
+        if device[0] != DLPACK_CPU:
+            raise BufferError(f"its DLPack device is {tuple(map(int, device))}, which is not the CPU")
+        return np.from_dlpack(value)
+    except ValueError as error:
+        if isinstance(value, (list, tuple)):  # ragged
+            raise ValueError(f"{name}: expected an array, got nested sequences of unequal lengths ({error})") from None
+        raise unreadable(name, value, error) from None
+    except (TypeError, RuntimeError, BufferError) as error:
+        raise unreadable(name, value, error) from None
+
+
+def unreadable(name: str, value: Any, error: Exception) -> TypeError:
+    """What a library does not give to NumPy: parts of a graph of gradients, arrays elsewhere, dtypes that NumPy has not."""
+    expression, kind = name.partition(" ")[0], type(value).__name__
+    device, dtype = str(getattr(value, "device", "cpu")), str(getattr(value, "dtype", ""))
+    if getattr(value, "requires_grad", False):
+        return TypeError(f"{name}: expected an array, got {kind} that requires grad; pass {expression}.detach()")
+    if "cpu" not in device.lower():
+        return TypeError(f"{name}: expected an array on the CPU, got {kind} on {device}; copy it, e.g. {expression}.cpu()")
+    if "bfloat16" in dtype:
+        return TypeError(f"{name}: expected dtype float32 or float64, got {dtype}; pass {expression}.float()")
+    return TypeError(f"{name}: expected an array that NumPy can read, got {kind} ({str(error).partition(chr(10))[0]})")
 
 
 def cast(name: str, dtype: FloatDType, *, method: bool = False) -> str:
@@ -224,10 +255,7 @@ def lengths(
         raise ValueError(f"{name}: expected None with unbatched x (time, input_size), got {name}; cut x instead")
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name}: expected a plain array, got a masked array; fill it first, e.g. {name}.filled(0)")
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise ValueError(f"{name}: expected (batch,) integers, got nested sequences of unequal lengths ({error})") from None
+    array = as_array(name, value)
     if isinstance(value, (list, tuple)) and any(isinstance(length, (bool, np.bool_)) for length in value):
         raise TypeError(f"{name}: expected integers, got a bool among them")  # asarray would hide it
     empty_list = array.size == 0 and array.dtype.kind == "f"  # np.asarray([]) is float
@@ -251,8 +279,9 @@ def output(name: str, value: Any, shape: tuple[int, ...], meaning: str, dtype: F
         raise wrong_shape(name, shape, meaning, value.shape, f"allocate it as np.empty({shape}, np.{dtype.name})")
     if value.dtype != dtype:
         raise TypeError(f"{name}: expected dtype {dtype}, got {value.dtype}; allocate it as np.empty({shape}, np.{dtype.name})")
-    if not (value.flags.c_contiguous and value.flags.aligned and value.flags.writeable):
-        raise ValueError(f"{name}: expected a writeable C-contiguous array, got another layout; use np.empty({shape})")
+    if not value.flags.carray:
+        got = "another layout" if value.flags.writeable else "a read-only one"
+        raise ValueError(f"{name}: expected a writeable C-contiguous array, got {got}; use np.empty({shape})")
     return value
 
 
@@ -311,13 +340,12 @@ def apart(
 
     x and initial as the user gave them: what overlaps must not hide behind a copy."""
     outputs = [("out[0] (y)", y), *((f"out's state ({k})", a) for k, a in zip(letters, states, strict=True))]
-    inputs = [("x", x), *((f"state ({k})", a) for k, a in zip(letters, initial, strict=True))]
+    given = [("x", x), *((f"state ({k})", a) for k, a in zip(letters, initial, strict=True))]
+    inputs = [(name, None if a is None else as_array(name, a)) for name, a in given]
     inputs += [(f"inputs[{name!r}]", a) for name, a in others.items()]
     for i, (name, a) in enumerate(outputs):
         for j, (other, b) in enumerate(inputs):
-            if not isinstance(b, np.ndarray) or (i == j and i and same_memory(a, b)):
-                continue
-            if overlap(a, b):
+            if b is not None and not (i == j and i and same_memory(a, b)) and overlap(a, b):
                 raise ValueError(f"{name}: expected memory of its own, got an array that overlaps {other}")
         for other, b in outputs[:i]:
             if overlap(a, b):

@@ -1,4 +1,4 @@
-"""A description and arrays by name in one .npz file: NumPy's own format, nothing pickled, whole or not there.
+"""A description and arrays by name in one file, whole or not there: NumPy's own .npz, nothing pickled, or .safetensors.
 
 What the description says is for those who write and read it: `rnnfast.load`, the checkpoints of `rnnfast.nn.fit`. Whatever a
 file holds, reading it takes memory in proportion to its size, and what is wrong with it is a ValueError.
@@ -12,70 +12,118 @@ import math
 import os
 import struct
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 import numpy as np
 
-from rnnfast._engine import checks
+from rnnfast._engine import checks, tensors
 from rnnfast._types import Array
 
-DESCRIPTION = "description.json"  # the name of its entry: JSON as bytes
+DESCRIPTION = "description.json"  # the name of its entry: JSON as bytes; in .safetensors files a text of __metadata__
+SAFETENSORS = ".safetensors"  # how the names of such files end
 ZIP = b"PK\x03\x04"  # how an archive starts
 NPY = b"\x93NUMPY\x01\x00"  # how an array in it starts; two bytes follow, the length of the header
 
 
 def write(file: Any, description: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
-    """file: a path, whose file is replaced when all is written, or a binary file object."""
-    text = np.frombuffer(json.dumps(description, default=np.ndarray.tolist).encode(), np.uint8)
+    """file: a path, whose file is replaced when all is written, or a binary file object. The end of its name chooses the
+    format."""
+    text = json.dumps(description, default=np.ndarray.tolist)
     stored = {name: a.astype(a.dtype.newbyteorder("<"), copy=False) for name, a in arrays.items()}
-    entries: dict[str, Any] = {DESCRIPTION: text, **stored}
-    content = io.BytesIO()  # in memory: archives go back to what they have written, which not every file can
-    np.savez(content, **entries)
+    name = os.fspath(file) if isinstance(file, os.PathLike) else file if isinstance(file, str) else getattr(file, "name", "")
+    if str(name).lower().endswith(SAFETENSORS):
+        content = tensors.encoded({DESCRIPTION: text}, stored)
+    else:
+        content = _npz({DESCRIPTION: np.frombuffer(text.encode(), np.uint8), **stored})
     with _opened(file, "wb") as stream:
-        stream.write(content.getbuffer())
+        stream.write(content)
 
 
 def read(file: Any) -> Container:
-    """file: a path, or a binary file object, which is read to its end.
+    """file: a path, or a binary file object, which is read to its end. Its first bytes tell the format.
 
     Raises
     ------
     TypeError
         For another kind of file argument.
     ValueError
-        For a file that is no whole .npz file, or has no description.
+        For a file that is not whole, or of another format, or has no description.
+    ModuleNotFoundError
+        For a .safetensors file without the package.
     OSError
     """
+    found = content(file)
+    if not found.startswith(ZIP):
+        metadata, entries = tensors.decoded(found)
+        return Container(metadata.get(DESCRIPTION), entries, _tensor)
+    files = _entries(found)
+    entry = files.pop(DESCRIPTION, None)
+    if entry is None:
+        return Container(None, files, _array)
+    size = max(0, len(entry) - _header(entry)[1])
+    return Container(_array(DESCRIPTION, entry, (size,), np.dtype(np.uint8)).tobytes(), files, _array)
+
+
+def content(file: Any, *, only_tensors: bool = False) -> bytes:
+    """All of a file that begins as an .npz or a .safetensors file does. only_tensors: as the latter does."""
     with _opened(file, "rb") as stream:
-        start = stream.read(len(ZIP))
-        if start != ZIP:
-            raise ValueError(f"expected an .npz file, got one that starts with {start!r}")
-        return Container(_entries(start + stream.read()))
+        start = stream.read(9)
+        zipped = start.startswith(ZIP) and not only_tensors
+        if not zipped and start[8:] != tensors.START:
+            expected = "a .safetensors file" if only_tensors else "an .npz or a .safetensors file"
+            remedy = "; PyTorch reads a .pt file: torch.load(path, weights_only=True)" if start.startswith(ZIP) else ""
+            raise ValueError(f"expected {expected}, got one that starts with {start[:4]!r}{remedy}")
+        found: bytes = start + stream.read()
+        return found
+
+
+@contextmanager
+def naming(file: Any) -> Iterator[None]:
+    """A ValueError about what is in the file begins with its name."""
+    try:
+        yield
+    except ValueError as error:
+        path = getattr(file, "name", "file") if hasattr(file, "read") else os.fspath(file)
+        raise ValueError(f"{path}: {error}") from None
 
 
 class Container:
-    """What was read: the description, and the arrays, whose names, shapes and dtypes must be known."""
+    """What was read: the description, and the arrays, whose names, shapes and dtypes must be known.
 
-    def __init__(self, entries: dict[str, bytes]) -> None:
-        if DESCRIPTION not in entries:
-            raise ValueError(f"expected an entry {DESCRIPTION}, got none")
-        entry = entries.pop(DESCRIPTION)
-        size = max(0, len(entry) - _header(entry)[1])
-        text = _array(DESCRIPTION, entry, (size,), np.dtype(np.uint8)).tobytes()
+    text: the description as JSON; entries: of the arrays, by name; array: from the name and the entry of one, and the shape and
+    dtype that it must have, to the array."""
+
+    def __init__(self, text: str | bytes | None, entries: Mapping[str, Any], array: Callable[..., Array]) -> None:
+        if text is None:
+            remedy = "rnnfast.weights reads the weights of other libraries"
+            raise ValueError(f"expected an entry {DESCRIPTION}, got none; {remedy}")
         try:
             self.description = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise ValueError(f"{DESCRIPTION}: expected JSON, got: {error}") from None
         if not isinstance(self.description, dict):
             raise ValueError(f"{DESCRIPTION}: expected an object, got {type(self.description).__name__}")
-        self._entries = entries
+        self._entries, self._array = entries, array
 
     def arrays(self, expected: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]) -> dict[str, Array]:
         """Exactly those of the expected names, each of its shape and dtype; anything else is a ValueError."""
         checks.exact_names("entries", self._entries, expected)
-        return {name: _array(name, self._entries[name], shape, dtype) for name, (shape, dtype) in expected.items()}
+        return {name: self._array(name, self._entries[name], shape, dtype) for name, (shape, dtype) in expected.items()}
+
+
+def _tensor(name: str, entry: tensors.Tensor, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """A tensor of exactly this shape and dtype."""
+    if tensors.NUMPY.get(entry.dtype) != dtype.newbyteorder("<").str or entry.shape != shape:
+        raise ValueError(f"{name}: expected {dtype} {shape}, got {entry.dtype} {str(entry.shape)[:100]}")
+    return entry.values(name)
+
+
+def _npz(entries: dict[str, Any]) -> bytes:
+    content = io.BytesIO()  # in memory: archives go back to what they have written, which not every file can
+    np.savez(content, **entries)
+    return content.getvalue()
 
 
 def _entries(content: bytes) -> dict[str, bytes]:

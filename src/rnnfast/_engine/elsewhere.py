@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import NoReturn, TypeVar
 
 STACK = {
-    "state_dict": "use dict(net.params) for the arrays by name, net.save(path) for a file",
-    "load_state_dict": "use net.load_params(mapping) for arrays by name, rnnfast.load(path) for a file",
+    "state_dict": "use dict(net.params) or rnnfast.weights.to_torch(net) for the arrays by name, net.save(path) for a file",
+    "load_state_dict": "use net.load_params(mapping) or rnnfast.weights.from_torch(mapping), rnnfast.load(path) for a file",
     "parameters": "use net.params.values()",
     "named_parameters": "use net.params.items()",
-    "get_weights": "use list(net.params.values())",
-    "set_weights": "use net.load_params(mapping), with the names of net.params",
+    "get_weights": "use list(net.params.values()), or rnnfast.weights.to_keras(net) for Keras's arrays",
+    "set_weights": "use net.load_params(mapping), with the names of net.params, or rnnfast.weights.from_keras(lists)",
     "count_params": "use net.num_params",
     "summary": "use print(net), net.num_params, and {name: a.shape for name, a in net.params.items()}",
     "forward": "use net(x) for inference, net.record(x) for training",

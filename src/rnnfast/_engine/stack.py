@@ -126,10 +126,11 @@ class Stack(Parameters, Generic[S]):
 
     # ---- files, pickling, copying ----------------------------------------------------------------------------------------
     def save(self, file: Any) -> None:
-        """Write the layer into an .npz file, which `rnnfast.load` reads: its parameters by name, and a description as JSON.
+        """Write the layer into a file, which `rnnfast.load` reads: its parameters by name, and a description as JSON.
 
-        `numpy.load` reads the arrays as well. The file does not contain the `rng` of the constructor, nor a subclass or
-        attributes of your own; pickle keeps all of these.
+        The file has the format safetensors if its name ends in ``.safetensors``; otherwise it is an .npz file. Other readers of
+        the format, such as `numpy.load`, read the arrays as well. The file does not contain the `rng` of the constructor, nor a
+        subclass or attributes of your own; pickle keeps all of these.
 
         Parameters
         ----------
@@ -141,6 +142,8 @@ class Stack(Parameters, Generic[S]):
         ------
         TypeError
             If `file` is neither a path nor a binary file.
+        ModuleNotFoundError
+            For the format safetensors, if the package of that name is not installed.
         OSError
         """
         from rnnfast._engine import container  # with what it needs, not everybody's: importing rnnfast stays quick

@@ -145,9 +145,10 @@ def fit(
     rng : int, numpy.random.Generator or None
         Draws the order of the samples and the dropout. None draws unpredictably.
     checkpoint : path, optional
-        An .npz file that is written after each epoch, whole or not at all. If it exists, training continues from it and
-        computes the same numbers as if it had never stopped. It must come from the same model, optimizer, data, batch size and
-        kind of schedule. After Ctrl-C it contains the state after the last complete epoch.
+        A file that is written after each epoch, whole or not at all: a safetensors file if its name ends so, otherwise an
+        .npz file. If it exists, training continues from it and computes the same numbers as if it had never stopped. It must
+        come from the same model, optimizer, data, batch size and kind of schedule. After Ctrl-C it contains the state after
+        the last complete epoch.
     desc : str
         The text of the progress bar.
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnnfast._engine import checks
-from rnnfast.cells.conventions import CONVENTIONS
+from rnnfast.cells.conventions import ONNX
 from rnnfast.declared import cell
 from rnnfast.formula import ops
 from rnnfast.zoo.activations import limited
@@ -46,7 +46,7 @@ ACTIVATIONS: Mapping[str, Activation] = {
     "softsign": Activation(ops.softsign),
     "softplus": Activation(ops.softplus),
 }
-GATE_ORDER = next(convention.gate_order for convention in CONVENTIONS if convention.source.startswith("ONNX"))
+GATE_ORDER = ONNX.gate_order
 
 
 def chosen(defaults: Sequence[str], each: int, names: Any, alphas: Any, betas: Any) -> list[Chosen]:
