@@ -59,7 +59,7 @@ cdef void scatter(Job *j, Py_ssize_t s, int thread) noexcept nogil:
 cdef const char *rows_of(const Job *j, const View *v, Py_ssize_t s, Py_ssize_t first, char *gathered,
                          ptrdiff_t *ld) noexcept nogil:
     """Where row `first` and on of step s of a (T, B, H) array are: in place where dense, else gathered."""
-    ld[0] = j.hidden if j.order.ragged else v.row // j.itemsize
+    ld[0] = j.hidden if j.order.ragged else elements(j, v.row)
     return gathered + first * j.hidden * j.itemsize if j.order.ragged else at(v, &j.order, s, first)
 
 
@@ -277,7 +277,7 @@ cdef void input_gradient(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int t
         g.p.rows = n
         g.p.a = j.slots + (first - j.slots_row) * g.p.lda * j.itemsize
         if direct:
-            g.c, g.ldc = j.dx.data + first * line_step(&j.dx, o), line_step(&j.dx, o) // j.itemsize
+            g.c, g.ldc = j.dx.data + first * line_step(&j.dx, o), elements(j, line_step(&j.dx, o))
         else:
             g.c, g.ldc = rows, j.inputs
         j.kernels.gemm(&g)

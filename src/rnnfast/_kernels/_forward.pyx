@@ -38,7 +38,7 @@ cdef void clear_ends(const Order *o, const View *v, Py_ssize_t nbytes, int threa
 
 cdef void begin_projection(Job *j, Py_ssize_t first, Py_ssize_t last, rf_gemm *g) noexcept nogil:
     """Fills the product slots = x W_ih^T + bias of stored rows first .. last, but for its panels; x must be in line."""
-    g.p.a, g.p.lda = j.x.data + first * line_step(&j.x, &j.order), line_step(&j.x, &j.order) // j.itemsize
+    g.p.a, g.p.lda = j.x.data + first * line_step(&j.x, &j.order), elements(j, line_step(&j.x, &j.order))
     g.p.rows, g.p.cols, g.p.k, g.p.k_panel = last - first, j.cell.x_gates * j.hidden, j.inputs, j.inputs
     g.p.w, g.p.descending, g.p.packed_a = j.ih, j.ih == NULL and j.panels_descend, 0
     g.p.w_rows, g.p.w_step = j.ih_rows, j.ih_step
@@ -74,7 +74,7 @@ cdef inline void place_state(Job *j, Py_ssize_t s, Py_ssize_t first, int i, rf_r
     if s == 0:
         before.at = <char *>first_of(j, i) + skipped
     elif i == 0 and j.h_in_y:
-        set_place(before, at(&j.y, &j.order, s - 1, first), j.y.row // j.itemsize)
+        set_place(before, at(&j.y, &j.order, s - 1, first), elements(j, j.y.row))
     elif j.recomputing and not is_y(j, i) and at_checkpoint(j, s):
         before.at = checkpoint_at(j, i, s, first)
     elif kept:
@@ -82,7 +82,7 @@ cdef inline void place_state(Job *j, Py_ssize_t s, Py_ssize_t first, int i, rf_r
     else:
         before.at = state.turn[0 if in_place else (s - 1) & 1] + skipped
     if i == 0 and j.h_in_y:
-        set_place(after, at(&j.y, &j.order, s, first), j.y.row // j.itemsize)
+        set_place(after, at(&j.y, &j.order, s, first), elements(j, j.y.row))
     elif kept:
         set_place(after, kept_at(j, i, s, first), j.hidden)
     else:
@@ -117,9 +117,9 @@ cdef void open_extras(Job *j, Py_ssize_t s, Py_ssize_t first, Py_ssize_t last, i
             set_place(&a.extra[i], extra.rows + first * j.hidden * j.itemsize, j.hidden)
             set_place(&a.d_extra[i], extra.d_rows + first * j.hidden * j.itemsize if extra.d.data != NULL else NULL, j.hidden)
         else:
-            set_place(&a.extra[i], at(&extra.value, &j.order, s, first), extra.value.row // j.itemsize)
+            set_place(&a.extra[i], at(&extra.value, &j.order, s, first), elements(j, extra.value.row))
             set_place(&a.d_extra[i], at(&extra.d, &j.order, s, first) if extra.d.data != NULL else NULL,
-                     extra.d.row // j.itemsize)
+                     elements(j, extra.d.row))
     if c.row_values:
         values = j.row_values + thread * c.row_values * j.order.B * j.itemsize
         a.row_values, a.ld_row_values = values + first * j.itemsize, j.order.B
@@ -176,7 +176,7 @@ cdef void open_step(Job *j, Py_ssize_t s, Py_ssize_t first, Py_ssize_t last, int
         if j.y_rows != NULL:
             set_place(&a.y, j.y_rows + first * j.hidden * j.itemsize, j.hidden)
         elif not j.cell.y_is_state:
-            set_place(&a.y, at(&j.y, &j.order, s, first), j.y.row // j.itemsize)
+            set_place(&a.y, at(&j.y, &j.order, s, first), elements(j, j.y.row))
 
 
 cdef void run_phase(Job *j, Py_ssize_t s, Py_ssize_t first, int p, rf_step *a) noexcept nogil:

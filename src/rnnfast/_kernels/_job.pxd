@@ -177,6 +177,11 @@ cdef inline char *row_address(const View *v, const Order *o, Py_ssize_t stored_r
     return at(v, o, hint[0], stored_row - o.first[hint[0]])
 
 
+cdef inline Py_ssize_t elements(const Job *j, Py_ssize_t nbytes) noexcept nogil:
+    """Distances come in bytes, kernels want elements: by a shift, since a division at each step is felt in short ones."""
+    return nbytes >> (3 if j.itemsize == 8 else 2)
+
+
 cdef inline void set_place(rf_rows *to, const void *data, ptrdiff_t ld) noexcept nogil:
     to.at, to.ld = <void *>data, ld
 
