@@ -143,8 +143,8 @@ class FormulaVariant:
         trainable: bool,
         blocks: tuple[int, ...] | None = None,
     ) -> Packed:
-        """Parameters of a layer in one direction, in the order of `shapes`, biases perhaps missing, for one ISA. blocks: of each
-        gate, which block of rows it has; only where x and U have the same gates."""
+        """Parameters of a layer in one direction, in the order of `shapes`, biases perhaps missing, for one ISA. blocks: of
+        each gate, which block of rows it has; only where x and U have the same gates."""
         weights, own = list(params[: len(params) - len(self.vectors)]), params[len(params) - len(self.vectors) :]
         w_ih, w_hh = weights[0], weights[1] if self.h_gates else None
         b_ih, b_hh = (*weights[1 + bool(self.h_gates) :], None, None)[:2]

@@ -1,0 +1,134 @@
+"""The fused loop of a Keras layer: dropout, direction and masks as the active backend has them, around one pass of rnnfast.
+
+All that needs a gradient is done by keras.ops, so that the same lines serve both backends; positions are computed with NumPy.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+from rnnfast._types import Array
+from rnnfast.keras._pass import Pass
+from rnnfast.keras._recipes import Recipe
+
+
+def compute(layer: Any, recipe: Recipe, x: Any, states: tuple[Any, ...], mask: Any, training: bool) -> tuple[Any, Any, Any]:
+    """x (B, T, I), states (B, U) each, mask (B, T) or None. Returns what Keras's inner_loop does: the last output (B, U), all
+    outputs (B, T, U) in the order of the steps, or (B, 1, U) where they are not asked for, and the final states."""
+    cell, backwards = layer.cell, layer.go_backwards
+    kernel, recurrent_kernel = ops.convert_to_tensor(cell.kernel), ops.convert_to_tensor(cell.recurrent_kernel)
+    bias = None if cell.bias is None else ops.convert_to_tensor(cell.bias)
+    x = ops.cast(x, kernel.dtype)  # integers
+    draws: dict[str, Array] = {}
+    if training and cell.dropout:
+        x, kernel = _dropped(x, kernel, cell.get_dropout_mask(x[:, 0, :]))
+    if training and cell.recurrent_dropout:
+        kept = cell.get_recurrent_dropout_mask(states[0])
+        kept = kept if isinstance(kept, list) else [kept]
+        draws = dict(zip(recipe.kind.draws, map(ops.convert_to_numpy, kept), strict=True))
+
+    steps = None if mask is None else _steps(ops.convert_to_numpy(mask).astype(bool), backwards)
+    if steps is not None and steps.gathered is not None:
+        x = _rows(x, steps.gathered)
+    job = Pass(recipe, None if steps is None else steps.lengths, backwards, draws)
+    y, *final = _run(job, x, kernel, recurrent_kernel, bias, states)
+
+    h = final[0]
+    if steps is None:
+        outputs = (ops.flip(y, axis=1) if backwards else y) if layer.return_sequences else h[:, None]
+        return h, outputs, final
+    rule = _rule(layer)
+    before = states[0] if rule.before_is_state else ops.zeros_like(h)
+    last = h  # the state after no step at all is the initial one
+    if not rule.before_is_state and not steps.lengths.all():
+        last = ops.where(steps.lengths[:, None] > 0, last, before)
+    if rule.zero and not steps.valid[:, -1].all():
+        last = ops.where(steps.valid[:, -1:], last, ops.zeros_like(h))
+    if not layer.return_sequences:
+        return last, last[:, None], final
+    outputs = _rows(y, steps.position)
+    if rule.zero:
+        outputs = ops.where(steps.valid[..., None], outputs, ops.zeros_like(outputs))
+    elif steps.early.any():
+        outputs = ops.where(steps.early[..., None], before[:, None], outputs)
+    return last, outputs, final
+
+
+# ---- dropout ---------------------------------------------------------------------------------------------------------------
+def _dropped(x: Any, kernel: Any, masks: Any) -> tuple[Any, Any]:
+    """x (B, T, I) and kernel (I, G*U) so that their product is that of the input dropped by masks, (B, I) each: one for all
+    gates or, with recurrent dropout, one for each gate. There x holds all of them, (B, T, G*I), and the kernel is block
+    diagonal, (G*I, G*U)."""
+    if not isinstance(masks, list):
+        return x * masks[:, None], kernel
+    gates, inputs = len(masks), kernel.shape[0]
+    blocks = np.kron(np.eye(gates), np.ones((inputs, kernel.shape[1] // gates)))
+    x = ops.concatenate([x * m[:, None] for m in masks], axis=-1)
+    return x, ops.tile(kernel, (gates, 1)) * ops.cast(ops.convert_to_tensor(blocks), kernel.dtype)
+
+
+# ---- masks -----------------------------------------------------------------------------------------------------------------
+class Rule(NamedTuple):
+    """What a backend gives for a step that the mask leaves out: 0, or the output of the step before; and before the first step
+    0, or the initial state."""
+
+    zero: bool
+    before_is_state: bool
+
+
+def _rule(layer: Any) -> Rule:
+    """From `rnn` in keras/src/backend/numpy/rnn.py and keras/src/backend/torch/rnn.py of Keras 3.15."""
+    if keras.backend.backend() == "torch":
+        return Rule(layer.zero_output_for_mask, before_is_state=False)
+    if layer.unroll:
+        return Rule(False, before_is_state=False)
+    return Rule(layer.zero_output_for_mask, before_is_state=True)
+
+
+class Steps(NamedTuple):
+    """A mask, as the kernels and the output need it. lengths (B,): valid steps of each sample; gathered (B, T): which step
+    comes at which place if the valid ones come first, or None if they do. In the order in which Keras has the outputs, (B, T):
+    valid: whether the step is; position: which of the gathered steps gives its output; early: whether none has come yet."""
+
+    lengths: Array
+    gathered: Array | None
+    valid: Array
+    position: Array
+    early: Array
+
+
+def _steps(valid: Array, backwards: bool) -> Steps | None:
+    """valid: (B, T) of bool. None if all steps are."""
+    if valid.all():
+        return None
+    T = valid.shape[1]
+    lengths = valid.sum(axis=1)
+    first = np.array_equal(valid, np.arange(T) < lengths[:, None])
+    gathered = None if first else np.argsort(~valid, axis=1, kind="stable")
+    before = np.cumsum(valid, axis=1) - valid  # valid steps before each
+    position = before if backwards else before + valid - 1
+    if backwards:
+        valid, position = valid[:, ::-1], position[:, ::-1]
+    early = (position < 0) | (position >= lengths[:, None])
+    return Steps(lengths, gathered, np.ascontiguousarray(valid), np.where(early, 0, position), early)
+
+
+def _rows(a: Any, index: Array) -> Any:
+    """(B, T, n) by index (B, T): of each sample the steps of these numbers."""
+    B, T, n = a.shape
+    flat = index + T * np.arange(B)[:, None]
+    return ops.take(ops.reshape(a, (B * T, n)), ops.convert_to_tensor(flat), axis=0)
+
+
+# ---- the pass --------------------------------------------------------------------------------------------------------------
+if keras.backend.backend() == "torch":
+    from rnnfast.keras._autograd import recur as _run
+else:
+
+    def _run(job: Pass, x: Any, kernel: Any, recurrent_kernel: Any, bias: Any, states: tuple[Any, ...]) -> tuple[Any, ...]:
+        y, final, _ = job.run(x, kernel, recurrent_kernel, bias, states, record=False)
+        return (y, *final)
