@@ -15,27 +15,67 @@ from rnnfast._types import Array
 from rnnfast.keras._pass import Pass
 from rnnfast.keras._recipes import Recipe
 
+if keras.backend.backend() == "torch":
+    from rnnfast.keras._on_torch import array_of, foreign, is_traced, note, recur
+else:
+    from rnnfast.keras._on_numpy import array_of, foreign, is_traced, note, recur
 
-def compute(layer: Any, recipe: Recipe, x: Any, states: tuple[Any, ...], mask: Any, training: bool) -> tuple[Any, Any, Any]:
-    """x (B, T, I), states (B, U) each, mask (B, T) or None. Returns what Keras's inner_loop does: the last output (B, U), all
-    outputs (B, T, U) in the order of the steps, or (B, 1, U) where they are not asked for, and the final states."""
+__all__ = ["BACKENDS", "Call", "compute", "is_traced", "note", "unfit"]
+
+BACKENDS = ("numpy", "torch")
+
+
+class Call(NamedTuple):
+    """x (B, T, I), states (B, U) each, mask (B, T) or None, weights as Keras has them."""
+
+    layer: Any
+    x: Any
+    states: tuple[Any, ...]
+    mask: Any
+    kernel: Any
+    recurrent_kernel: Any
+    bias: Any
+    training: bool
+
+
+def unfit(call: Call) -> str | None:
+    """What keeps rnnfast from computing this call, if anything does."""
+    layer, x, kernel, mask = call.layer, call.x, call.kernel, call.mask
+    tensors = [t for t in (x, *call.states, mask, kernel, call.recurrent_kernel, call.bias) if t is not None]
+    for problem in map(foreign, tensors):
+        if problem:
+            return problem
+    dtype = keras.backend.standardize_dtype(kernel.dtype)
+    if dtype not in ("float32", "float64"):
+        return f"dtype {dtype}"
+    if any(tuple(s.shape) != (x.shape[0], layer.cell.units) for s in call.states):
+        return f"an initial state that is not (batch, {layer.cell.units})"
+    if mask is not None and tuple(mask.shape) != tuple(x.shape[:2]):
+        return f"a mask of shape {tuple(mask.shape)}, not (batch, time)"
+    if mask is not None and layer.unroll and layer.go_backwards and keras.backend.backend() == "torch":
+        return "unroll, go_backwards and a mask together"
+    return None
+
+
+def compute(call: Call, recipe: Recipe) -> tuple[Any, Any, Any]:
+    """What Keras's inner_loop returns: the last output (B, U), all outputs (B, T, U) in the order of the steps, or (B, 1, U)
+    where they are not asked for, and the final states."""
+    layer, x, states, mask, kernel, recurrent_kernel, bias, training = call
     cell, backwards = layer.cell, layer.go_backwards
-    kernel, recurrent_kernel = ops.convert_to_tensor(cell.kernel), ops.convert_to_tensor(cell.recurrent_kernel)
-    bias = None if cell.bias is None else ops.convert_to_tensor(cell.bias)
-    x = ops.cast(x, kernel.dtype)  # integers
+    x, states = ops.cast(x, kernel.dtype), tuple([ops.cast(s, kernel.dtype) for s in states])  # integers, for example
     draws: dict[str, Array] = {}
     if training and cell.dropout:
-        x, kernel = _dropped(x, kernel, cell.get_dropout_mask(x[:, 0, :]))
+        x, kernel = _dropped(x, kernel, cell.get_dropout_mask(call.x[:, 0, :]))
     if training and cell.recurrent_dropout:
         kept = cell.get_recurrent_dropout_mask(states[0])
         kept = kept if isinstance(kept, list) else [kept]
-        draws = dict(zip(recipe.kind.draws, map(ops.convert_to_numpy, kept), strict=True))
+        draws = dict(zip(recipe.kind.draws, map(array_of, kept), strict=True))
 
-    steps = None if mask is None else _steps(ops.convert_to_numpy(mask).astype(bool), backwards)
+    steps = None if mask is None else _steps(array_of(mask).astype(bool), backwards)
     if steps is not None and steps.gathered is not None:
         x = _rows(x, steps.gathered)
     job = Pass(recipe, None if steps is None else steps.lengths, backwards, draws)
-    y, *final = _run(job, x, kernel, recurrent_kernel, bias, states)
+    y, *final = recur(job, x, kernel, recurrent_kernel, bias, states)
 
     h = final[0]
     if steps is None:
@@ -122,13 +162,3 @@ def _rows(a: Any, index: Array) -> Any:
     B, T, n = a.shape
     flat = index + T * np.arange(B)[:, None]
     return ops.take(ops.reshape(a, (B * T, n)), ops.convert_to_tensor(flat), axis=0)
-
-
-# ---- the pass --------------------------------------------------------------------------------------------------------------
-if keras.backend.backend() == "torch":
-    from rnnfast.keras._autograd import recur as _run
-else:
-
-    def _run(job: Pass, x: Any, kernel: Any, recurrent_kernel: Any, bias: Any, states: tuple[Any, ...]) -> tuple[Any, ...]:
-        y, final, _ = job.run(x, kernel, recurrent_kernel, bias, states, record=False)
-        return (y, *final)

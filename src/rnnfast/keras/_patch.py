@@ -7,15 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-import numpy as np
 from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
-from rnnfast.keras import _report
-from rnnfast.keras._layers import compute
+from rnnfast.keras._layers import BACKENDS, Call, compute, is_traced, note, unfit
 from rnnfast.keras._recipes import KINDS, Recipe, recipe_of
+from rnnfast.keras._report import forget
 
-BACKENDS = ("numpy", "torch")
-_BUILDING = "a symbolic call"  # that only asks for shapes: not worth a line in the report
 _FUSED = tuple(kind.layer for kind in KINDS)
 _originals: dict[Any, Any] = {}  # class -> its own inner_loop, or None where it inherits one
 
@@ -28,7 +25,7 @@ def put_in() -> None:
             f"rnnfast.keras.enable: expected Keras's numpy or torch backend, got {name}; set KERAS_BACKEND=torch "
             "before Keras is imported"
         )
-    _report.forget()
+    forget()
     for layer in (*_FUSED, keras.layers.RNN):  # RNN itself for the report only
         _originals[layer] = vars(layer).get("inner_loop")
     for layer, replacement in [(layer, _replacing(layer, layer.inner_loop)) for layer in _originals]:
@@ -49,29 +46,23 @@ def _replacing(owner: Any, original: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(original)
     def inner_loop(self: Any, sequences: Any, initial_state: Any, mask: Any, training: Any = False) -> Any:
-        if owner is keras.layers.RNN and isinstance(self, _FUSED):
-            return original(self, sequences, initial_state, mask, training=training)  # noted already, by the layer's own
-        states = initial_state if isinstance(initial_state, (list, tuple)) else [initial_state]
-        if isinstance(mask, (list, tuple)):
-            mask = mask[0]
-        training = bool(training)
-        recipe = _recipe_for(self, sequences, states, mask, training)
-        if isinstance(recipe, str):
-            if recipe != _BUILDING:
-                _note(self.name, type(self).__name__, False, recipe)
-            return original(self, sequences, initial_state, mask, training=training)
-        _note(self.name, type(self).__name__, True, recipe.how)
-        return compute(self, recipe, sequences, tuple(states), mask, training)
+        if is_traced():
+            note(self.name, type(self).__name__, False, "torch.compile (jit_compile=True), which must see every operation")
+        elif not in_symbolic_scope():  # where only shapes are asked for
+            found = _decide(self, sequences, initial_state, mask, bool(training))
+            if not isinstance(found, str):
+                call, recipe = found
+                note(self.name, type(self).__name__, True, recipe.how)
+                return compute(call, recipe)
+            if owner is not keras.layers.RNN or not isinstance(self, _FUSED):  # else the layer's own loop noted it already
+                note(self.name, type(self).__name__, False, found)
+        return original(self, sequences, initial_state, mask, training=training)
 
     return inner_loop
 
 
-def _recipe_for(layer: Any, x: Any, states: Any, mask: Any, training: bool) -> Recipe | str:
-    """How to compute this call, or why it is left to Keras."""
-    if _compiling():
-        return "compiled by torch.compile (jit_compile=True), which needs to see every operation"
-    if in_symbolic_scope():
-        return _BUILDING
+def _decide(layer: Any, x: Any, states: Any, mask: Any, training: bool) -> tuple[Call, Recipe] | str:
+    """The call and how to compute it, or why it is left to Keras."""
     rates = [getattr(layer.cell, name, 0) if training else 0 for name in ("dropout", "recurrent_dropout")]
     recipe = recipe_of(layer, recurrent_dropout=rates[1] > 0)
     if isinstance(recipe, str):
@@ -80,46 +71,11 @@ def _recipe_for(layer: Any, x: Any, states: Any, mask: Any, training: bool) -> R
         return "use_cudnn=True"
     if max(rates) >= 1:
         return "dropout of 1"
-    weights = [w for w in (layer.cell.kernel, layer.cell.recurrent_kernel, layer.cell.bias) if w is not None]
-    for tensor in (x, *states, *map(keras.ops.convert_to_tensor, weights)):
-        if problem := _unfit(tensor):
-            return problem
-    kernel = keras.ops.convert_to_tensor(layer.cell.kernel)
-    if len({str(t.dtype) for t in (kernel, *states)}) > 1 or (x.dtype != kernel.dtype and "float" in str(x.dtype)):
-        return "arrays of several dtypes"
-    if x.ndim != 3 or any(tuple(s.shape) != (x.shape[0], layer.cell.units) for s in states):
-        return f"an initial state that is not (batch, {layer.cell.units})"
-    if mask is not None:
-        if tuple(mask.shape) != tuple(x.shape[:2]):
-            return f"a mask of shape {tuple(mask.shape)}, not (batch, time)"
-        if layer.unroll and layer.go_backwards and keras.backend.backend() == "torch":
-            return "unroll, go_backwards and a mask together"
-    return recipe
-
-
-if keras.backend.backend() == "torch":
-    import torch
-
-    def _compiling() -> bool:
-        return torch.compiler.is_compiling() or bool(torch._C._get_tracing_state())
-
-    def _unfit(tensor: Any) -> str | None:
-        if type(tensor) not in (torch.Tensor, torch.nn.Parameter) or torch._C._are_functorch_transforms_active():
-            return f"a {type(tensor).__name__} inside a transformation of torch"
-        if tensor.device.type != "cpu" or tensor.layout != torch.strided:
-            return f"a tensor on {tensor.device.type}, {tensor.layout}"
-        return None if tensor.dtype in (torch.float32, torch.float64) else f"dtype {tensor.dtype}"
-
-    # runs while it is traced, so that compiled code does not count
-    _note = torch._dynamo.assume_constant_result(_report.note)  # type: ignore[no-untyped-call]
-else:
-
-    def _compiling() -> bool:
-        return False
-
-    def _unfit(tensor: Any) -> str | None:
-        if not isinstance(tensor, np.ndarray):
-            return f"a {type(tensor).__name__}"
-        return None if tensor.dtype in (np.float32, np.float64) else f"dtype {tensor.dtype}"
-
-    _note = _report.note
+    kernel, recurrent_kernel, bias = (
+        None if w is None else keras.ops.convert_to_tensor(w)
+        for w in (layer.cell.kernel, layer.cell.recurrent_kernel, layer.cell.bias)
+    )
+    states = tuple(states) if isinstance(states, (list, tuple)) else (states,)
+    mask = mask[0] if isinstance(mask, (list, tuple)) else mask
+    call = Call(layer, x, states, mask, kernel, recurrent_kernel, bias, training)
+    return unfit(call) or (call, recipe)
