@@ -184,3 +184,11 @@ def test_a_program_goes_on_from_its_checkpoint(tmp_path):
     assert first.returncode == 0, first.stderr
     for _ in ("the rest", "nothing"):
         assert run("sine", "--epochs", 30, "--plot", "", "--checkpoint", "run.npz", folder=tmp_path).stdout == whole
+
+
+@needs("keras")
+@needs("torch")
+def test_accelerate_keras(tmp_path):
+    text = quick("accelerate_keras", tmp_path)
+    plain, fused = (number(text, rf"{name}: .* error ([\d.]+)") for name in ("Keras", "rnnfast"))
+    assert abs(plain - fused) < 0.002 and text.count("rnnfast: compiled") == 3 and "Keras: " not in text.split("computed:")[1]

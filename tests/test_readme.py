@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "bench" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-OPTIONAL = ("threadpoolctl", "torch")  # a block that imports one of these is skipped where it is not installed
+OPTIONAL = ("keras", "threadpoolctl", "torch")  # a block that imports one of these is skipped where it is not installed
 # a fenced block: its language, its code and, if a text block follows at once, what it prints
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$(?:\n\n```text\n(.*?)^```$)?", re.DOTALL | re.MULTILINE)
 FOLDERS = "src|csrc|tests|bench|examples|docs"
@@ -61,6 +61,7 @@ def outcomes(page: Path) -> dict[int, str | Exception]:
 def _run(page: Path) -> dict[int, str | Exception]:
     space: dict[str, object] = {}
     found: dict[int, str | Exception] = {}
+    missing: Exception | None = None  # what keeps a block that others build on from running keeps them from it too
     for block in python_blocks(page):
         printed = io.StringIO()
         code = compile("\n" * (block.line - 1) + block.code, str(page), "exec")  # a traceback shows the page's lines
@@ -68,8 +69,10 @@ def _run(page: Path) -> dict[int, str | Exception]:
             with contextlib.redirect_stdout(printed):
                 exec(code, space)
             found[block.line] = printed.getvalue()
+        except ModuleNotFoundError as problem:
+            found[block.line] = missing = problem
         except Exception as problem:
-            found[block.line] = problem
+            found[block.line] = missing if missing and isinstance(problem, NameError) else problem
     return found
 
 
