@@ -90,6 +90,8 @@ def compute(call: Call, recipe: Recipe) -> tuple[Any, Any, Any]:
         last = ops.where(steps.valid[:, -1:], last, ops.zeros_like(h))
     if not layer.return_sequences:
         return last, last[:, None], final
+    if steps.gathered is None and (rule.zero or (backwards and not rule.before_is_state)):
+        return last, ops.flip(y, axis=1) if backwards else y, final  # all that is left out is padding, where y is 0
     outputs = _rows(y, steps.position)
     if rule.zero:
         outputs = ops.where(steps.valid[..., None], outputs, ops.zeros_like(outputs))
