@@ -19,7 +19,11 @@ OPTIONS = {  # beside the defaults
         {"update": "new", "recurrent_activation": "hard_sigmoid", "activation": "leaky_relu", "clip": 0.7},
         {"recurrent_dropout": 0.3, "zoneout": 0.2, "reset_after": False},
     ],
-    "SimpleRNN": [{"activation": name} for name in zoo.ACTIVATIONS] + [{"activation": "hard_tanh", "alpha": -0.2, "beta": 0.3}],
+    "SimpleRNN": [
+        *({"activation": name} for name in zoo.ACTIVATIONS),
+        {"activation": "hard_tanh", "alpha": -0.2, "beta": 0.3},
+        {"recurrent_dropout": 0.3},
+    ],
     "LayerNormLSTM": [{"carry_normalized": True, "eps": 1e-3}],
     "LayerNormGRU": [{"eps": 1e-3}],
     "JANET": [{"beta": 0.5}],

@@ -192,3 +192,11 @@ def test_deploy_torch(tmp_path):
     assert (tmp_path / "model.npz").exists()
     if importlib.util.find_spec("torch"):
         assert re.search(r"\| PyTorch \| \d+ \|", text) and text.startswith("Trained in PyTorch")
+
+
+@needs("keras")
+@needs("torch")
+def test_accelerate_keras(tmp_path):
+    text = quick("accelerate_keras", tmp_path)
+    plain, fused = (number(text, rf"{name}: .* error ([\d.]+)") for name in ("Keras", "rnnfast"))
+    assert abs(plain - fused) < 0.002 and text.count("rnnfast: compiled") == 3 and "Keras: " not in text.split("computed:")[1]

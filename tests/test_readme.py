@@ -69,6 +69,7 @@ def outcomes(page: Path) -> dict[int, str | Exception]:
 def _run(page: Path) -> dict[int, str | Exception]:
     space: dict[str, object] = {}
     found: dict[int, str | Exception] = {}
+    missing: Exception | None = None  # what keeps a block that others build on from running keeps them from it too
     for block in python_blocks(page):
         printed = io.StringIO()
         code = compile("\n" * (block.line - 1) + block.code, str(page), "exec")  # a traceback shows the page's lines
@@ -76,8 +77,10 @@ def _run(page: Path) -> dict[int, str | Exception]:
             with contextlib.redirect_stdout(printed):
                 exec(code, space)
             found[block.line] = printed.getvalue()
+        except ModuleNotFoundError as problem:
+            found[block.line] = missing = problem
         except Exception as problem:
-            found[block.line] = problem
+            found[block.line] = missing if missing and isinstance(problem, NameError) else problem
     return found
 
 

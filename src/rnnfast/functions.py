@@ -9,14 +9,11 @@ from __future__ import annotations
 from typing import Any, Literal, TypeAlias, overload
 
 from rnnfast._engine import checks, settings
-from rnnfast._engine.form import Form, Inputs
-from rnnfast._engine.forward import Recorded, forward
+from rnnfast._engine.direct import run
 from rnnfast._engine.tapes import Tape
-from rnnfast._kernels import _fast_path, _weights
-from rnnfast._kernels._order import order_of
+from rnnfast._kernels import _fast_path
 from rnnfast._types import Array
 from rnnfast.cells import GRU, LSTM, SIMPLE_RNN, Cell
-from rnnfast.cells.base import Packed
 
 Lengths: TypeAlias = Any  # (B,) integers, array_like
 
@@ -48,29 +45,18 @@ def _run(
         checks.flag("record", record),
         checks.flag("batch_first", batch_first),
     )
-    w_ih, w_hh, b_ih, b_hh = checks.weights(*weights, gates=len(cell.gates))
-    x, unbatched = checks.sequence(x, w_ih.shape[1], batch_first=batch_first)
-    T, B, inputs = x.shape
-    bias = b_ih is not None or b_hh is not None
-    form = Form(variant, inputs, w_hh.shape[1], 1, 1, bias, batch_first, 0.0, w_ih.dtype, stacked=False)
-    form.check_size(T, B)
-    shape, meaning = form.state_shape(B, unbatched)
-    start = {f"{s}0": checks.optional(f"{s}0", value, shape, meaning) for s, value in zip(cell.states, initial, strict=True)}
-    checks.one_dtype(w_ih, w_hh, {"x": x, "b_ih": b_ih, "b_hh": b_hh, **start})
-    order = order_of(checks.lengths(lengths, T, B, unbatched=unbatched, batch_first=batch_first), T)
-    args = Inputs(x, form.inner_state(B, tuple(start.values())), order, unbatched)
-
-    if not record and _fast_path.used_once(T, B):
-        live = _weights.point_at(kernel, isa, w_ih, w_hh, b_ih, b_hh, blocks)
-    else:
-        live = _weights.pack(kernel, isa, record, threads, w_ih, w_hh, b_ih, b_hh, blocks)
-    recorded: list[Recorded] | None = [] if record else None
-    y, final = forward(form, [Packed(live, {})], args, recorded=recorded, reverse=reverse)
-    y, state = form.outer(y, unbatched), form.outer_state(final, unbatched)
-    if recorded is None:
-        return y, state
-    y = checks.locked(y)
-    return y, state, Tape(form, recorded, args, y, blocks, (b_ih is not None, b_hh is not None))
+    y, final, tape = run(
+        variant,
+        x,
+        weights,
+        initial,
+        lengths=lengths,
+        reverse=reverse,
+        record=record,
+        batch_first=batch_first,
+        blocks=blocks,
+    )
+    return (y, final) if tape is None else (checks.locked(y), final, tape)
 
 
 @overload

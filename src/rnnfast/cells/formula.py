@@ -133,8 +133,18 @@ class FormulaVariant:
         found = self.plan(row_inputs, training=trainable)
         return Extras(tuple([name for _, name in found.extras]), found.row_inputs)
 
-    def pack(self, params: Sequence[Array], isa: int, threads: int, row_inputs: frozenset[str], *, trainable: bool) -> Packed:
-        """Parameters of a layer in one direction, in the order of `shapes`, biases perhaps missing, for one ISA."""
+    def pack(
+        self,
+        params: Sequence[Any],
+        isa: int,
+        threads: int,
+        row_inputs: frozenset[str],
+        *,
+        trainable: bool,
+        blocks: tuple[int, ...] | None = None,
+    ) -> Packed:
+        """Parameters of a layer in one direction, in the order of `shapes`, biases perhaps missing, for one ISA. blocks: of
+        each gate, which block of rows it has; only where x and U have the same gates."""
         weights, own = list(params[: len(params) - len(self.vectors)]), params[len(params) - len(self.vectors) :]
         w_ih, w_hh = weights[0], weights[1] if self.h_gates else None
         b_ih, b_hh = (*weights[1 + bool(self.h_gates) :], None, None)[:2]
@@ -142,7 +152,7 @@ class FormulaVariant:
         code = self.code(row_inputs, hidden, training=trainable)
         vectors = {name: value.copy() for name, value in zip(self.vectors, own, strict=True)}
         found = self.plan(row_inputs, training=trainable).compute_vectors(vectors, hidden, w_ih.dtype)
-        return Packed(_weights.pack(code, isa, trainable, threads, w_ih, w_hh, b_ih, b_hh, None, found), vectors, row_inputs)
+        return Packed(_weights.pack(code, isa, trainable, threads, w_ih, w_hh, b_ih, b_hh, blocks, found), vectors, row_inputs)
 
     def described(self) -> dict[str, Any]:
         """All that another process needs to compute the same, as JSON has it."""

@@ -5,8 +5,8 @@ from rnnfast.formula import ops
 from rnnfast.zoo.activations import activate
 
 
-@cell(gates="a", states="h")
-def SimpleRNN(x, U, h, *, activation="tanh", alpha=None, beta=None):
+@cell(gates="a", states="h", draws={"m_a": ("dropout", "sequence", "recurrent_dropout")})
+def SimpleRNN(x, U, h, m_a, *, activation="tanh", alpha=None, beta=None, recurrent_dropout=0.0):
     """The plain recurrent network (Elman 1990): ``h' = activation(x_a + U_a h)``.
 
     Parameters
@@ -17,8 +17,10 @@ def SimpleRNN(x, U, h, *, activation="tanh", alpha=None, beta=None):
         Parameters of an activation that has some: slope and offset of "hard_sigmoid" (1/6 and 1/2 in PyTorch and Keras 3, 0.2
         and 0.5 in ONNX and Keras 2), low and high of "hard_tanh" (-1 and 1), alpha of "elu" (1), slope of "leaky_relu" (0.01
         in PyTorch and ONNX, 0.2 in Keras 3). None is PyTorch's.
+    recurrent_dropout : float
+        Dropout of the h that the product sees, with one mask for a whole sequence, as in Keras (Gal & Ghahramani 2016).
     """
-    return activate(x.a + U.a @ h, activation, alpha, beta)
+    return activate(x.a + U.a @ (h * m_a), activation, alpha, beta)
 
 
 @cell(gates="n f r s", states="c", vectors="v_f v_r", output="h")
