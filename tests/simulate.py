@@ -124,13 +124,18 @@ class Simulation:
                 if spec.merged[slot] >= 0:
                     slots[slot] += data.bias[plan.h_gates[spec.merged[slot]]]
             before = [s.copy() for s in states]
+            ahead = {"slot": slots, "vector": self.vectors, "partial": {}}
+            ahead["row"] = {k: nan(self.b, 1) for k in range(spec.row_values)}
+            for phase in spec.ahead:
+                assert phase.first == phase.last
+                self.phase(phase, ahead, False)  # there is nothing else that it could read or write
             after = [b if s.in_place else nan(self.b, self.h) for b, s in zip(before, spec.states, strict=True)]
             memory = {
                 "slot": slots,
                 "before": before,
                 "after": after,
                 "y": {0: None},
-                "row": self.rows(t),
+                "row": self.rows(t) | {k: ahead["row"][k] for k in range(spec.row_inputs, spec.row_inputs + spec.row_ahead)},
                 "vector": self.vectors,
             }
             memory |= {"partial": {}, "extra": [e[t] for e in self.extras]}

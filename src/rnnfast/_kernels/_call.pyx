@@ -202,6 +202,9 @@ cdef void place_program(Job *j, Pieces *p, int threads, Extra *extra) noexcept n
     j.sums = take_piece(p, j.most_sums * nbytes)
     j.row_values = take_piece(p, threads * j.cell.row_values * j.order.B * j.itemsize)
     j.partials = take_piece(p, j.cell.partials * vectors * j.order.B * j.itemsize)
+    j.ahead_rows = max(AHEAD_BYTES // (j.cell.slots * j.hidden * j.itemsize), AHEAD_ROWS) if j.cell.ahead_phases else 0
+    j.ahead_bytes = (j.cell.row_values + j.cell.partials * vectors) * j.ahead_rows * j.itemsize
+    j.ahead = take_piece(p, threads * j.ahead_bytes)
     for i in range(j.cell.extras if j.order.ragged else 0):
         extra[i].rows = take_piece(p, nbytes)
         extra[i].d_rows = take_piece(p, nbytes if extra[i].d.data != NULL else 0)
@@ -216,6 +219,7 @@ cdef size_t place_forward(Job *j, char *base, int threads) noexcept nogil:
     place_program(j, &p, threads, j.extra)
     if not j.save:
         j.slots = take_piece(&p, rows * j.cell.slots * j.hidden * j.itemsize)
+        j.row_kept = take_piece(&p, rows * j.cell.row_saved * j.itemsize)
     if not in_line(&j.x, &j.order):
         j.x_rows = take_piece(&p, rows * j.inputs * j.itemsize)
     return p.used

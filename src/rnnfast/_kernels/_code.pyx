@@ -42,10 +42,11 @@ cdef class Code:
         cdef int i, g
         c.x_gates, c.h_gates, c.slots, c.saves_slots = spec.x_gates, spec.h_gates, spec.slots, spec.saves
         c.y_is_state, c.vectors, c.extras, c.partials = spec.y_is_state, spec.vectors, spec.extras, spec.partials
-        c.row_values, c.row_inputs, c.row_saved = spec.row_values, spec.row_inputs, spec.row_saved
+        c.row_values, c.row_inputs = spec.row_values, spec.row_inputs
+        c.row_saved, c.row_ahead = spec.row_saved, spec.row_ahead
         c.split_biases, c.states, c.products = len(spec.split), len(spec.states), len(spec.weight_gradients)
         c.forward_products, c.backward_products = len(spec.forward_products), len(spec.backward_products)
-        c.forward_phases, c.backward_phases = len(spec.forward), len(spec.backward)
+        c.ahead_phases, c.forward_phases, c.backward_phases = len(spec.ahead), len(spec.forward), len(spec.backward)
         for i, one in enumerate(spec.states):
             room(i, RF_MAX_STATES)
             c.state[i].product, c.state[i].carried, c.state[i].kept, c.state[i].in_place = one
@@ -77,6 +78,9 @@ cdef class Code:
             c.product[i].to = RF_TO_IH if w.of == "ih" else RF_TO_HH
             c.product[i].source = RF_SRC_X if w.of == "ih" else source_of(w.source)
             c.product[i].slot, c.product[i].gate, c.product[i].gates = w.slot, w.gate, w.gates
+        for i, phase in enumerate(spec.ahead):
+            room(i, RF_MAX_PHASES)
+            self._fill_phase(&c.ahead[i], phase, [], hidden_size)
         for i, phase in enumerate(spec.forward):
             room(i, RF_MAX_PHASES)
             self._fill_phase(&c.forward[i], phase, [(p.sum, len(p.gates)) for p in spec.forward_products], hidden_size)

@@ -112,11 +112,13 @@ cdef extern from "rnnfast.h" nogil:
         int split_biases
         int split[RF_MAX_VECTORS]
         int vectors
-        int extras, row_values, row_inputs, row_saved
+        int extras, row_values, row_inputs, row_saved, row_ahead
         int d_row_input[RF_MAX_EXTRAS]
         int partials, forward_products, backward_products
         rf_forward_product forward_product[RF_MAX_PRODUCTS]
         rf_backward_product backward_product[RF_MAX_PRODUCTS]
+        int ahead_phases
+        rf_phase ahead[RF_MAX_PHASES]
         int forward_phases, backward_phases
         rf_phase forward[RF_MAX_PHASES]
         rf_phase backward[RF_MAX_PHASES]
