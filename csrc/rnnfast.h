@@ -165,17 +165,17 @@ typedef struct rf_cell {
     int split_biases, split[RF_MAX_VECTORS]; /* blocks of b_hh that stand apart, the first vectors; */
     int vectors;                           /* others that follow them */
     int extras;
-    int row_values, row_inputs, row_saved; /* numbers a row; the first are inputs, the next are kept beside the slots: */
-    int row_ahead;                         /* the first of these are made ahead of the steps, which read them; backward, all */
+    int row_values, row_inputs, row_saved; /* numbers a row; the first are inputs, the next are kept for backward */
     int d_row_input[RF_MAX_EXTRAS];        /* of each row input the row value that is its gradient after backward, or -1 */
     int partials;
     int forward_products, backward_products;
     rf_forward_product forward_product[RF_MAX_PRODUCTS];
     rf_backward_product backward_product[RF_MAX_PRODUCTS];
-    int ahead_phases;                      /* run on the rows of many steps, after the projection and before the steps: they */
-    rf_phase ahead[RF_MAX_PHASES];         /* have no products, and read and write slots, vectors and numbers a row alone */
     int forward_phases, backward_phases;
     rf_phase forward[RF_MAX_PHASES], backward[RF_MAX_PHASES];
+    int ahead_phases, rest_phases;         /* another way forward, or 0: what does not depend on states is computed for many */
+    rf_phase ahead[RF_MAX_PHASES];         /* steps at once, without products, from slots and vectors alone, into slots; */
+    rf_phase rest[RF_MAX_PHASES];          /* each step then has these phases in place of `forward`, and the same products */
     int products;
     rf_weight_product product[RF_MAX_PRODUCTS];
 } rf_cell;

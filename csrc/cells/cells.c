@@ -50,14 +50,14 @@ static int problem_of_sizes(const rf_cell *c, char *text, size_t room)
                  {"row_values", c->row_values, 0, RF_MAX_ROW_VALUES},
                  {"row_inputs", c->row_inputs, 0, RF_MAX_EXTRAS},
                  {"row_saved", c->row_saved, 0, c->row_values - c->row_inputs},
-                 {"row_ahead", c->row_ahead, 0, c->ahead_phases ? c->row_saved : 0},
                  {"partials", c->partials, 0, RF_MAX_ROW_VALUES},
                  {"forward_products", c->forward_products, 0, RF_MAX_PRODUCTS},
                  {"backward_products", c->backward_products, 0, RF_MAX_PRODUCTS},
                  {"products", c->products, c->backward_phases ? 1 : 0, RF_MAX_PRODUCTS},
-                 {"ahead_phases", c->ahead_phases, 0, RF_MAX_PHASES},
                  {"forward_phases", c->forward_phases, 1, RF_MAX_PHASES},
-                 {"backward_phases", c->backward_phases, 0, RF_MAX_PHASES}};
+                 {"backward_phases", c->backward_phases, 0, RF_MAX_PHASES},
+                 {"ahead_phases", c->ahead_phases, 0, RF_MAX_PHASES},
+                 {"rest_phases", c->rest_phases, c->ahead_phases ? 1 : 0, c->ahead_phases ? RF_MAX_PHASES : 0}};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; ++i)
         EXPECT(within(sizes[i].value, sizes[i].least, sizes[i].most), "%s: expected %d to %d, got %d", sizes[i].name,
                sizes[i].least, sizes[i].most, sizes[i].value);
@@ -78,7 +78,7 @@ static int problem_of_sizes(const rf_cell *c, char *text, size_t room)
         EXPECT(!(in_y && s->in_place), "state[%d]: expected y apart from the state before it", i);
         EXPECT(!s->kept || in_y || c->saves_slots, "state[%d]: expected saved slots beside a kept state", i);
     }
-    EXPECT(c->row_saved == c->row_ahead || c->saves_slots, "row_saved: expected saved slots beside row values, got none");
+    EXPECT(!c->row_saved || c->saves_slots, "row_saved: expected saved slots beside row values, got none");
     return 0;
 }
 
@@ -240,8 +240,9 @@ static int problem_of_kernels(const rf_cell *c, int index, char *text, size_t ro
 int rf_cell_problem(const rf_cell *c, int index, char *text, size_t room)
 {
     return problem_of_sizes(c, text, room) || problem_of_gates(c, text, room)
-           || problem_of_phases(c, c->ahead, c->ahead_phases, 0, 1, text, room)
            || problem_of_phases(c, c->forward, c->forward_phases, c->forward_products, 1, text, room)
+           || problem_of_phases(c, c->ahead, c->ahead_phases, 0, 1, text, room)
+           || problem_of_phases(c, c->rest, c->rest_phases, c->rest_phases ? c->forward_products : 0, 1, text, room)
            || problem_of_phases(c, c->backward, c->backward_phases, c->backward_products, 0, text, room)
            || (index >= 0 && problem_of_kernels(c, index, text, room));
 }

@@ -139,7 +139,7 @@ cdef void backward_step(Job *j, Py_ssize_t s, bint at_edge, int thread, int thre
     if j.order.ragged:
         gather(j, s, thread, threads)
     if j.cell.row_saved:
-        keep_row_values(j, s, thread, 0, j.cell.row_saved, True)
+        keep_row_values(j, s, thread, True)
     for p in range(j.cell.backward_phases):
         backward_rows(j, s, p, first, going, False, at_edge, thread, threads)
         backward_rows(j, s, p, going, last, True, False, thread, threads)

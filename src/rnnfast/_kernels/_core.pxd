@@ -112,16 +112,16 @@ cdef extern from "rnnfast.h" nogil:
         int split_biases
         int split[RF_MAX_VECTORS]
         int vectors
-        int extras, row_values, row_inputs, row_saved, row_ahead
+        int extras, row_values, row_inputs, row_saved
         int d_row_input[RF_MAX_EXTRAS]
         int partials, forward_products, backward_products
         rf_forward_product forward_product[RF_MAX_PRODUCTS]
         rf_backward_product backward_product[RF_MAX_PRODUCTS]
-        int ahead_phases
-        rf_phase ahead[RF_MAX_PHASES]
-        int forward_phases, backward_phases
+        int forward_phases, backward_phases, ahead_phases, rest_phases
         rf_phase forward[RF_MAX_PHASES]
         rf_phase backward[RF_MAX_PHASES]
+        rf_phase ahead[RF_MAX_PHASES]
+        rf_phase rest[RF_MAX_PHASES]
         int products
         rf_weight_product product[RF_MAX_PRODUCTS]
 

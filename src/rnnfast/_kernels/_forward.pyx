@@ -68,10 +68,10 @@ cdef void project(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int threads)
 cdef void compute_ahead(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int threads) noexcept nogil:
     """What does not depend on states, of the stored rows of steps s0 .. s1; each thread its share."""
     cdef const rf_cell *c = j.cell
-    cdef Py_ssize_t first, last, begin, n, row
+    cdef Py_ssize_t first, last, begin, n
     cdef char *values = j.ahead + thread * j.ahead_bytes
     cdef rf_step a
-    cdef int p, v
+    cdef int p
     window_rows(&j.order, s0, s1, &first, &last)
     begin, n = first - j.slots_row, last - first
     first, last = begin + n * thread // threads, begin + n * (thread + 1) // threads
@@ -84,10 +84,6 @@ cdef void compute_ahead(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int th
         for p in range(c.ahead_phases):
             a.phase = &c.ahead[p]
             j.kernels.interpret(&a)
-        for v in range(c.row_ahead):
-            for row in range(n):
-                memcpy(j.row_kept + ((first + row) * c.row_saved + v) * j.itemsize,
-                       values + ((c.row_inputs + v) * n + row) * j.itemsize, j.itemsize)
         first += n
 
 
@@ -166,8 +162,8 @@ cdef void gather_extras(Job *j, Py_ssize_t s, Py_ssize_t first, Py_ssize_t last)
             memcpy(j.extra[i].rows + row * nbytes, at(&j.extra[i].value, &j.order, s, row), nbytes)
 
 
-cdef void keep_row_values(Job *j, Py_ssize_t s, int thread, int v0, int v1, bint back) noexcept nogil:
-    """Numbers v0 .. v1 of a row that are kept: from this thread's memory to what is kept of its rows; or back, of all rows."""
+cdef void keep_row_values(Job *j, Py_ssize_t s, int thread, bint back) noexcept nogil:
+    """The numbers a row that backward reads: from this thread's memory to what is kept of its rows; or back, of all rows."""
     cdef const rf_cell *c = j.cell
     cdef Py_ssize_t row, first = j.row_bounds[thread], last = min(j.row_bounds[thread + 1], rows_at(&j.order, s))
     cdef char *values
@@ -177,7 +173,7 @@ cdef void keep_row_values(Job *j, Py_ssize_t s, int thread, int v0, int v1, bint
         own_rows(j, thread, rows_at(&j.order, s), &first, &last)
     for row in range(first, last):
         kept = j.row_kept + (stored(&j.order, s) + row - j.slots_row) * c.row_saved * j.itemsize
-        for v in range(v0, v1):
+        for v in range(c.row_saved):
             values = j.row_values + ((thread * c.row_values + c.row_inputs + v) * j.order.B + row) * j.itemsize
             if back:
                 memcpy(values, kept + v * j.itemsize, j.itemsize)
@@ -205,9 +201,13 @@ cdef void open_step(Job *j, Py_ssize_t s, Py_ssize_t first, Py_ssize_t last, int
             set_place(&a.y, at(&j.y, &j.order, s, first), j.y.row // j.itemsize)
 
 
+cdef inline const rf_phase *phase_at(const Job *j, int p) noexcept nogil:
+    return &j.cell.rest[p] if j.hoists else &j.cell.forward[p]
+
+
 cdef void run_phase(Job *j, Py_ssize_t s, Py_ssize_t first, int p, rf_step *a) noexcept nogil:
     """Phase p of an open step, for the panels that are set."""
-    cdef const rf_phase *phase = &j.cell.forward[p]
+    cdef const rf_phase *phase = phase_at(j, p)
     cdef const rf_forward_product *f
     cdef rf_product *product
     cdef const rf_rows *source
@@ -237,8 +237,8 @@ cdef void close_step(Job *j, Py_ssize_t s, Py_ssize_t first, const rf_step *a, i
     cdef Py_ssize_t nbytes = j.hidden * j.itemsize, row, to_row = min(j.row_bounds[thread + 1], rows_at(o, s))
     cdef const char *y = j.state[0].turn[s & 1] if j.cell.y_is_state else j.y_rows
     cdef int i
-    if j.save and j.cell.row_saved > j.cell.row_ahead:
-        keep_row_values(j, s, thread, j.cell.row_ahead, j.cell.row_saved, False)
+    if j.save and j.cell.row_saved:
+        keep_row_values(j, s, thread, False)
     if j.recomputing:
         return
     if not j.h_in_y and y != NULL:
@@ -262,20 +262,17 @@ cdef void forward_step(Job *j, Py_ssize_t s, int thread, int threads) noexcept n
         gather_extras(j, s, j.row_bounds[thread], min(j.row_bounds[thread + 1], rows_at(&j.order, s)))
         step_barrier(j, threads)
     open_step(j, s, first, last, thread, threads, &a)
-    if j.cell.row_ahead:
-        keep_row_values(j, s, thread, 0, j.cell.row_ahead, True)
-    for p in range(j.cell.forward_phases):
-        own_panels(j, &a, &j.cell.forward[p], thread, threads)
+    for p in range(j.cell.rest_phases if j.hoists else j.cell.forward_phases):
+        own_panels(j, &a, phase_at(j, p), thread, threads)
         run_phase(j, s, first, p, &a)
         step_barrier(j, threads)
     close_step(j, s, first, &a, thread)
 
 
 cdef inline bint stands_alone(const Job *j, int threads) noexcept nogil:
-    """The call is one step that single_step can do: packed weights; units split, if anything is; no phase that needs all units;
-    blocks that end with panels."""
+    """The call is one step that single_step can do: packed weights; units split, if anything is; one phase; blocks that end
+    with panels."""
     return (j.ih != NULL and j.order.S == 1 and j.cell.forward_phases == 1 and j.cell.forward_products == 1
-            and j.cell.ahead_phases <= 1
             and in_line(&j.x, &j.order) and (threads == 1 or j.by_units) and j.hidden % j.kernels.width == 0)
 
 
@@ -304,9 +301,6 @@ cdef void single_step(Job *j, int thread, int threads) noexcept nogil:
             j.kernels.gemm(&g)
         a.p[0].panel0, a.p[0].panel1 = unit // panel, end // panel
         a.unit0, a.unit1 = unit, end
-        if j.cell.ahead_phases:
-            a.phase = &j.cell.ahead[0]
-            j.kernels.interpret(&a)
         run_phase(j, 0, 0, 0, &a)
     step_barrier(j, threads)
     close_step(j, 0, 0, &a, thread)
@@ -319,7 +313,7 @@ cdef bint forward_window(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int t
     project(j, s0, s1, thread, threads)
     if team_agree(threads, interrupted(j, thread)):
         return True
-    if j.cell.ahead_phases:
+    if j.hoists:
         compute_ahead(j, s0, s1, thread, threads)
         team_barrier(threads)
     for s in range(s0, s1):

@@ -65,6 +65,7 @@ cdef struct Job:
     bint h_in_y                 # y is where state 0 lives; else it is in `turn`
     bint panels_descend         # the first step goes through its panels from the last to the first
     bint recomputing            # y and final states are not written again
+    bint hoists                 # steps take the cell's `rest`, after `ahead` was run for all steps of the window
     char *slots                 # (rows of a window or R, slots*H)
     Py_ssize_t slots_row        # stored row that slots begins with
     char *row_kept              # (R or rows of a window, row_saved), as slots

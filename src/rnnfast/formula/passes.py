@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 
-from rnnfast.formula.hoist import ahead
+from rnnfast.formula.hoist import found_by_steps
 from rnnfast.formula.joint import join
 from rnnfast.formula.layout import END, Gradients, Item, Span, assign, gradients, runs
 from rnnfast.formula.phases import Content, is_row, levels, schedule
@@ -37,14 +37,15 @@ from rnnfast.formula.spec import (
 )
 
 MOST_GATES = 4  # of a forward product
-ONCE, FORWARD, BACKWARD = range(3)  # passes: what is computed ahead of the steps, and the two through the steps
+AHEAD, FORWARD, BACKWARD = range(3)  # passes: what is computed ahead of the steps, if anything; the steps forward; backward
 
 
 class Passes:
     """One plan in the making. The phases ahead of the steps are moments 0, 1, ... of a row, those of the step forward and
-    backward follow."""
+    backward follow. hoists: what does not depend on states is computed ahead of the steps; not in training, where it would take
+    slots that live until backward."""
 
-    def __init__(self, p: Prepared, training: bool) -> None:
+    def __init__(self, p: Prepared, training: bool, hoists: bool = False) -> None:
         self.p, self.j, self.training = p, join(p, training), training
         j = self.j
         self.y_is_state = j.output is None
@@ -61,14 +62,14 @@ class Passes:
         )
         backward = self._schedule_backward() if training else []
         self.in_place_of_projection = self._kept_projections(backward)
-        self.ahead = ahead(j, self.in_place_of_projection)
+        self.found = found_by_steps(j) if hoists else set(j.x_gates.values())
         self.passes = (self._schedule_ahead(), self._schedule_forward(), backward)
-        self.first = (0, len(self.passes[ONCE]), len(self.passes[ONCE]) + len(self.passes[FORWARD]))  # moments
+        self.first = (0, len(self.passes[AHEAD]), len(self.passes[AHEAD]) + len(self.passes[FORWARD]))  # moments
         self.slots, self.rows = self._slots(), self._rows()
         self.forward_products: list[ForwardProduct] = []
         self.backward_products: list[BackwardProduct] = []
         self.partials = 0
-        self.ahead_phases = self._phases(ONCE, lambda phase: {}, [])
+        self.ahead_phases = self._phases(AHEAD, lambda phase: {}, [])
         self.forward_phases = self._phases(FORWARD, self._forward_products, self.forward_products)
         self.backward_phases = self._phases(BACKWARD, self._backward_products, self.backward_products)
 
@@ -140,32 +141,31 @@ class Passes:
         }
 
     def _schedule_ahead(self) -> list[Content]:
-        known = {n for n, where in self.leaves.items() if where.space == VECTOR} | set(self.j.x_gates.values())
-        stored, rows = self.ahead.stored, self.ahead.rows
+        j = self.j
+        known = {n for n, where in self.leaves.items() if where.space == VECTOR} | set(j.x_gates.values())
+        stored = sorted(self.found - set(j.x_gates.values()))
 
         def there(n: int, phase: int) -> bool:
             return n in known
 
-        level = levels(self.j.graph, [*stored, *rows], there)
-        return schedule(self.j.graph, level, [(n, None) for n in stored], rows, there) if stored or rows else []
+        return schedule(j.graph, levels(j.graph, stored, there), [(n, None) for n in stored], (), there) if stored else []
 
     def _schedule_forward(self) -> list[Content]:
-        j, found = self.j, self.ahead.found
+        j = self.j
         stores: list[tuple[int, Operand | None]] = [(n, Operand(AFTER, i)) for i, n in enumerate(j.new)]
         if j.output is not None:
             stores.append((j.output, Operand(Y)))
         operands = {n for n in j.operands.values() if n not in j.states}
-        kept = (j.kept | operands) - self.in_place_of_projection - {*self.ahead.stored, *self.ahead.rows}
-        stores += [(n, None) for n in sorted(kept) if not is_row(j.graph, n)]
-        rows = [n for n in sorted(kept) if is_row(j.graph, n)]
-        self.saved_rows = [*self.ahead.rows, *rows]
-        known = {n for n, where in self.leaves.items() if where.space not in (D_AFTER, DY)} | found
+        kept = sorted(n for n in (j.kept | operands) - self.in_place_of_projection if not is_row(j.graph, n))
+        stores += [(n, None) for n in kept]
+        self.saved_rows = sorted(n for n in j.kept if is_row(j.graph, n))
+        known = {n for n, where in self.leaves.items() if where.space not in (D_AFTER, DY)} | self.found
 
         def there(n: int, phase: int) -> bool:
             return n in known
 
-        level = levels(j.graph, [n for n, _ in stores] + rows, there)
-        return schedule(j.graph, level, stores, rows, there)
+        level = levels(j.graph, [n for n, _ in stores] + self.saved_rows, there)
+        return schedule(j.graph, level, stores, self.saved_rows, there)
 
     # ---- places --------------------------------------------------------------------------------------------------------------
     def _read_after(self, node: int, passes: Iterable[int]) -> int:
@@ -178,7 +178,7 @@ class Passes:
         j, d, first = self.j, self.gradients, self.first[BACKWARD]
         taken: dict[Operand, list[Span]] = {Operand(SLOT, slot): [] for slot in range(d.slots)}
         for gate, n in j.x_gates.items():
-            readers = (ONCE, FORWARD, BACKWARD) if n in self.in_place_of_projection else (ONCE, FORWARD)
+            readers = (AHEAD, FORWARD, BACKWARD) if n in self.in_place_of_projection else (AHEAD, FORWARD)
             taken[Operand(SLOT, d.x[gate])].append(Span(-1, self._read_after(n, readers)))
         if self.training:
             for leaves, slots in ((j.d_x, d.x), (j.d_h, d.h)):
@@ -254,7 +254,7 @@ class Passes:
                 lambda: Operand(ROW, next(number)),
             )
             found.update({(k, n): place for n, place in places.items()})
-        found.update({(k, n): place for n, place in saved.items() for k in (ONCE, FORWARD)})
+        found.update({(FORWARD, n): place for n, place in saved.items()})
         self.row_count = inputs + len(saved) + len(taken)
         return found
 
@@ -354,7 +354,6 @@ class Passes:
         kept = [Operand(BEFORE, i) in read or Operand(AFTER, i) in read for i in range(len(j.states))]
         # the loops keep states (but for those in y) and row values beside slots only
         saves = any(space == SLOT for space, _ in self.saved()) or any(kept[self.y_is_state :]) or bool(self.saved_rows)
-        saves &= self.training
         gradient_row = {name: self._row(n, BACKWARD).number for name, n in j.d_inputs.items() if name in self.row_inputs}
         product_of = {product.state: k for k, product in enumerate(self.backward_products)}
         return Spec(
@@ -381,14 +380,14 @@ class Passes:
             row_values=self.row_count,
             row_inputs=len(self.row_inputs),
             row_saved=len(self.saved_rows),
-            row_ahead=len(self.ahead.rows),
             d_row_inputs=tuple(gradient_row.get(name, -1) for name in self.row_inputs),
             partials=self.partials,
             forward_products=tuple(self.forward_products),
             backward_products=tuple(self.backward_products),
-            ahead=self.ahead_phases,
             forward=self.forward_phases,
             backward=self.backward_phases,
+            ahead=self.ahead_phases,
+            rest=(),  # of two such plans, plan.py
             weight_gradients=weights,
         )
 

@@ -112,13 +112,13 @@ class Spec(NamedTuple):
     ...; the other vectors, whose
     number is `vectors`, follow.
 
-    ahead: phases without products that are run once for all steps, after the projection, on rows of slots alone: they read and
-    write SLOT, VECTOR and ROW. What they leave in slots the steps find there.
-
     extras: number of EXTRA. row_values: number of ROW; the first row_inputs are inputs of shape (B,), the next row_saved are
-    kept beside the slots: the first row_ahead of them are made ahead of the steps, which find them; backward finds all.
-    d_row_inputs: for each row input the ROW that holds its gradient after the last backward phase, or -1.
-    partials: number of PARTIAL. saves: slots must live until backward. y_is_state: y is state 0."""
+    kept for backward. d_row_inputs: for each row input the ROW that holds its gradient after the last backward phase, or -1.
+    partials: number of PARTIAL. saves: slots must live until backward. y_is_state: y is state 0.
+
+    ahead, rest: another way forward for inference, with the same bits, or both empty. The phases `ahead` have no products and
+    read and write SLOT, VECTOR and numbers a row of their own alone; they are run after the projection for many steps at once.
+    Then the steps have the phases `rest` in place of `forward`, with the same products."""
 
     x_gates: int
     h_gates: int
@@ -135,12 +135,12 @@ class Spec(NamedTuple):
     row_values: int
     row_inputs: int
     row_saved: int
-    row_ahead: int
     d_row_inputs: tuple[int, ...]
     partials: int
     forward_products: tuple[ForwardProduct, ...]
     backward_products: tuple[BackwardProduct, ...]
-    ahead: tuple[Phase, ...]
     forward: tuple[Phase, ...]
     backward: tuple[Phase, ...]
+    ahead: tuple[Phase, ...]
+    rest: tuple[Phase, ...]
     weight_gradients: tuple[WeightGradient, ...]

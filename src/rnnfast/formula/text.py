@@ -69,7 +69,12 @@ class _Text:
             yield "once per call:"
             yield from (f"  {self._vector(k)} apart from the projection" for k in range(len(spec.split)))
             yield from (f"  vector.{k} = {text}" for k, text in self.once.items())
-        for title, phases in (("once per sequence", spec.ahead), ("forward", spec.forward), ("backward", spec.backward)):
+        for title, phases in (
+            ("forward", spec.forward),
+            ("in short steps once per sequence", spec.ahead),
+            ("forward after that", spec.rest),
+            ("backward", spec.backward),
+        ):
             for k, phase in enumerate(phases):
                 yield f"{title}, phase {k}:"
                 yield from (f"  {line}" for line in self._phase(phase, title == "backward"))
@@ -82,9 +87,9 @@ class _Text:
     def _costs(self) -> Iterator[str]:
         plan, spec = self.plan, self.spec
         x, h = len(plan.x_gates), len(plan.h_gates)
-        if spec.ahead:
-            yield f"once per sequence: {_instructions(spec.ahead)} on T B H numbers"
         yield f"a step forward: {h} B H^2 + {x} B I H multiply-adds, {_instructions(spec.forward)} on B H numbers"
+        if spec.ahead:
+            yield f"a short step: {_instructions(spec.rest)} of these, after {_instructions(spec.ahead)} once per sequence"
         if spec.backward:
             yield f"a step backward: {2 * h} B H^2 + {2 * x} B I H multiply-adds, {_instructions(spec.backward)} on B H numbers"
         kept = ", kept until backward" if spec.saves else ""
