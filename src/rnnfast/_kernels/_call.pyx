@@ -34,7 +34,7 @@ cdef enum:
 
 # Of a step, rows times vectors of units, on average, up to which forward takes the way in which what does not depend on states
 # is computed ahead of the steps. It saves a short block's cost of each instruction, and costs a store and a load of each value.
-hoisted_vectors = 16
+hoisted_vectors = 8
 
 
 @cython.final

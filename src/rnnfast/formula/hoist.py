@@ -18,8 +18,8 @@ def found_by_steps(j: Joint) -> set[int]:
     nodes, projections = j.graph.nodes, set(j.x_gates.values())
     of_x = set(projections)
     for n in sorted(j.forward - projections):
-        op, args, _, _ = nodes[n]
-        if op != "product" and any(arg in of_x for arg in args) and all(arg in of_x or not nodes[arg].axes.rows for arg in args):
+        args = [arg for arg in nodes[n].args if nodes[arg].axes.rows]
+        if nodes[n].op != "product" and args and of_x.issuperset(args):
             of_x.add(n)
     steps = j.forward - of_x
     read = {*j.new, *j.operands.values(), *(arg for n in steps for arg in nodes[n].args)}
