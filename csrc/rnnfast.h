@@ -173,6 +173,9 @@ typedef struct rf_cell {
     rf_backward_product backward_product[RF_MAX_PRODUCTS];
     int forward_phases, backward_phases;
     rf_phase forward[RF_MAX_PHASES], backward[RF_MAX_PHASES];
+    int ahead_phases, rest_phases;         /* another way forward, or 0: what does not depend on states is computed for many */
+    rf_phase ahead[RF_MAX_PHASES];         /* steps at once, without products, from slots and vectors alone, into slots; */
+    rf_phase rest[RF_MAX_PHASES];          /* each step then has these phases in place of `forward`, and the same products */
     int products;
     rf_weight_product product[RF_MAX_PRODUCTS];
 } rf_cell;

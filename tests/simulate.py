@@ -44,8 +44,9 @@ def nan(*shape):
 
 
 class Simulation:
-    def __init__(self, plan, data):
-        self.plan, self.data, self.spec = plan, data, plan.spec
+    def __init__(self, plan, data, hoists=False):
+        """hoists: forward takes the other way, the phases `ahead` and `rest`."""
+        self.plan, self.data, self.spec, self.hoists = plan, data, plan.spec, hoists
         self.t, self.b, self.h = next(iter(data.projections.values())).shape
         self.w = [data.w[gate] for gate in plan.h_gates]
         self.vectors = [data.bias[plan.h_gates[k]] for k in self.spec.split]
@@ -124,6 +125,12 @@ class Simulation:
                 if spec.merged[slot] >= 0:
                     slots[slot] += data.bias[plan.h_gates[spec.merged[slot]]]
             before = [s.copy() for s in states]
+            if self.hoists:
+                ahead = {"slot": slots, "vector": self.vectors, "partial": {}}  # there is nothing else
+                ahead["row"] = {k: nan(self.b, 1) for k in range(spec.row_values)}
+                for phase in spec.ahead:
+                    assert phase.first == phase.last
+                    self.phase(phase, ahead, False)
             after = [b if s.in_place else nan(self.b, self.h) for b, s in zip(before, spec.states, strict=True)]
             memory = {
                 "slot": slots,
@@ -134,7 +141,7 @@ class Simulation:
                 "vector": self.vectors,
             }
             memory |= {"partial": {}, "extra": [e[t] for e in self.extras]}
-            for phase in spec.forward:
+            for phase in spec.rest if self.hoists else spec.forward:
                 self.phase(phase, memory, False)
             states = [a.copy() for a in after]
             self.history.append(states)

@@ -29,6 +29,7 @@ SPECS = {
     "LayerNorm": spec_of("LayerNormGRU"),
     "TLSTM": spec_of("TLSTM"),
     "inference": spec_of("LSTM", training=False),
+    "MinGRU": spec_of("MinGRU", training=False),
 }
 
 
@@ -97,6 +98,7 @@ def to(space, number):
 
 
 PROGRAM, FORWARD, GRADIENT = ("backward", 0, "program"), ("forward_products", 0), ("weight_gradients", 1)
+AHEAD = ("ahead", 0, "program")
 
 
 @pytest.mark.parametrize(
@@ -116,6 +118,11 @@ PROGRAM, FORWARD, GRADIENT = ("backward", 0, "program"), ("forward_products", 0)
         ("LSTM", ["partials"], -1, "partials: expected 0 to"),
         ("LSTM", ["forward"], (), "forward_phases: expected 1 to"),
         ("LSTM", ["weight_gradients"], (), "products: expected 1 to"),
+        ("MinGRU", ["rest"], (), "rest_phases: expected 1 to"),
+        ("LSTM", ["rest"], SPECS["LSTM"].forward, "rest_phases: expected 0 to 0, got 1"),
+        ("MinGRU", [*AHEAD], to("before", 0), "program: .* operand 0, got number 0 of space"),
+        ("MinGRU", [*AHEAD], to("slot", 2), "program: .* operand 0, got number 2 of space"),
+        ("MinGRU", ["ahead", 0, "first"], 1, "phase 0: expected the products in order"),
         ("GRU", ["split"], (3,), r"split\[0\]: expected a gate of W_hh, got 3"),
         ("TLSTM", ["d_row_inputs", 0], 100, r"d_row_input\[0\]: expected -1 or a row value, got 100"),
         ("LSTM", ["states", 0, "product"], 1, r"state\[0\]: expected -1 or a product, got 1"),
@@ -165,12 +172,13 @@ def test_gradients_side_by_side():
 
 
 @pytest.mark.parametrize(
-    "field", ["states", "forward_products", "backward_products", "weight_gradients", "forward", "backward", "split"]
+    "field",
+    ["states", "forward_products", "backward_products", "weight_gradients", "forward", "backward", "split", "ahead", "rest"],
 )
 def test_more_than_there_is_room_for(field):
     """Of anything: no struct is written past its end."""
-    spec = SPECS["before"] if field != "split" else SPECS["GRU"]
-    for times in (300,) if field == "split" else (7, 30, 300):
+    spec = SPECS[{"split": "GRU", "ahead": "MinGRU", "rest": "MinGRU"}.get(field, "before")]
+    for times in (300,) if spec is not SPECS["before"] else (7, 30, 300):
         with pytest.raises(ValueError, match="^cell: expected a smaller formula|^cell: .*: expected"):
             Code(spec._replace(**{field: getattr(spec, field) * times}), 8)
 

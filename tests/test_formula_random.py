@@ -8,6 +8,7 @@ from test_formula_stored import as_loaded
 from test_plan import random_formula
 
 import rnnfast
+from rnnfast._kernels import _testing
 from rnnfast.declared import class_of
 
 pytest.importorskip("hypothesis", reason="hypothesis is not installed (pip install '.[dev]')")
@@ -77,7 +78,13 @@ def test_random_cells(seed, output):
         one = d.only([2]).train(net)
         for key, value in one.items():
             assert key in net.params or np.array_equal(value, whole[key][:, [2]], equal_nan=True), key
-        assert same(d.call(net.freeze()), d.call(net))
+        called = [d.call(net)]
+        for most in (0, 1 << 40):  # what does not depend on states in the steps, and ahead of them
+            before = _testing.hoist_up_to(most)
+            called += [d.call(net), d.call(net.freeze()), d.only([2]).call(net)]
+            _testing.hoist_up_to(before)
+        assert all(same(found, called[0]) for found in (*called[1:3], *called[4:6])) and same(called[3], called[6])
+        assert all(np.array_equal(a, b[:, [2]], equal_nan=True) for a, b in zip(called[3], called[0], strict=True))
         again = class_of({**as_loaded(net), "home": ["nowhere", "R"]})(3, 9, num_layers=2, bidirectional=True, dtype=np.float64)
         again.load_params(net.params)
         assert not differing(d.train(again), whole)

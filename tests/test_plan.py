@@ -79,8 +79,10 @@ def check(formula, data, monkeypatch, rtol=2e-6):
     rng, traced = np.random.default_rng(1), trace(**formula)
     base = Replay()
     y, states = reference(formula, data, base, monkeypatch)
-    for training in (False, True):
-        simulation = Simulation(plan(traced, training), data)
+    inference, training = plan(traced, False), plan(traced, True)
+    ways = [(inference, False), *([(inference, True)] if inference.spec.ahead else []), (training, False)]
+    for planned, hoists in ways:
+        simulation = Simulation(planned, data, hoists)
         found, ends = simulation.forward()
         np.testing.assert_allclose(found, y, rtol=1e-9, atol=1e-9)
         for end, state in zip(ends, states, strict=True):

@@ -55,7 +55,9 @@ static int problem_of_sizes(const rf_cell *c, char *text, size_t room)
                  {"backward_products", c->backward_products, 0, RF_MAX_PRODUCTS},
                  {"products", c->products, c->backward_phases ? 1 : 0, RF_MAX_PRODUCTS},
                  {"forward_phases", c->forward_phases, 1, RF_MAX_PHASES},
-                 {"backward_phases", c->backward_phases, 0, RF_MAX_PHASES}};
+                 {"backward_phases", c->backward_phases, 0, RF_MAX_PHASES},
+                 {"ahead_phases", c->ahead_phases, 0, RF_MAX_PHASES},
+                 {"rest_phases", c->rest_phases, c->ahead_phases ? 1 : 0, c->ahead_phases ? RF_MAX_PHASES : 0}};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; ++i)
         EXPECT(within(sizes[i].value, sizes[i].least, sizes[i].most), "%s: expected %d to %d, got %d", sizes[i].name,
                sizes[i].least, sizes[i].most, sizes[i].value);
@@ -143,21 +145,25 @@ static int problem_of_gates(const rf_cell *c, char *text, size_t room)
  */
 static int most_of(const rf_cell *c, const rf_phase *phase, const rf_program *p, int space)
 {
+    const int ahead = phase >= c->ahead && phase < c->ahead + c->ahead_phases; /* there is no step then */
     int sums = 0;
     for (int i = 0; i < phase->products; ++i)
         sums = phase->sum[i] + phase->gates[i] > sums ? phase->sum[i] + phase->gates[i] : sums;
     switch (space) {
     case RF_REGISTER: return p->registers;
     case RF_CONSTANT: return p->constants;
-    case RF_SUM: return sums;
     case RF_SLOT: return c->slots;
-    case RF_BEFORE: case RF_AFTER: case RF_D_AFTER: case RF_D_BEFORE: return c->states;
-    case RF_Y: case RF_DY: return 1;
     case RF_VECTOR: return c->split_biases + c->vectors;
-    case RF_EXTRA: case RF_D_EXTRA: return c->extras;
-    case RF_D_VECTOR: return c->vectors;
     case RF_ROW: return c->row_values;
     case RF_PARTIAL: return c->partials;
+    default: if (ahead) return 0;
+    }
+    switch (space) {
+    case RF_SUM: return sums;
+    case RF_BEFORE: case RF_AFTER: case RF_D_AFTER: case RF_D_BEFORE: return c->states;
+    case RF_Y: case RF_DY: return 1;
+    case RF_EXTRA: case RF_D_EXTRA: return c->extras;
+    case RF_D_VECTOR: return c->vectors;
     default: return 0;
     }
 }
@@ -235,6 +241,8 @@ int rf_cell_problem(const rf_cell *c, int index, char *text, size_t room)
 {
     return problem_of_sizes(c, text, room) || problem_of_gates(c, text, room)
            || problem_of_phases(c, c->forward, c->forward_phases, c->forward_products, 1, text, room)
+           || problem_of_phases(c, c->ahead, c->ahead_phases, 0, 1, text, room)
+           || problem_of_phases(c, c->rest, c->rest_phases, c->rest_phases ? c->forward_products : 0, 1, text, room)
            || problem_of_phases(c, c->backward, c->backward_phases, c->backward_products, 0, text, room)
            || (index >= 0 && problem_of_kernels(c, index, text, room));
 }

@@ -5,6 +5,7 @@ from rnnfast._kernels._weights cimport Weights
 
 # The cost model of threads (_call.pyx): floating point operations below which a call or a phase of a step takes no more threads
 cdef double flops_per_thread, flops_per_phase
+cdef Py_ssize_t hoisted_vectors
 
 
 cdef class Record:

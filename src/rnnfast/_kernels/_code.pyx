@@ -46,6 +46,7 @@ cdef class Code:
         c.split_biases, c.states, c.products = len(spec.split), len(spec.states), len(spec.weight_gradients)
         c.forward_products, c.backward_products = len(spec.forward_products), len(spec.backward_products)
         c.forward_phases, c.backward_phases = len(spec.forward), len(spec.backward)
+        c.ahead_phases, c.rest_phases = len(spec.ahead), len(spec.rest)
         for i, one in enumerate(spec.states):
             room(i, RF_MAX_STATES)
             c.state[i].product, c.state[i].carried, c.state[i].kept, c.state[i].in_place = one
@@ -77,12 +78,17 @@ cdef class Code:
             c.product[i].to = RF_TO_IH if w.of == "ih" else RF_TO_HH
             c.product[i].source = RF_SRC_X if w.of == "ih" else source_of(w.source)
             c.product[i].slot, c.product[i].gate, c.product[i].gates = w.slot, w.gate, w.gates
-        for i, phase in enumerate(spec.forward):
+        forward, backward = [(p.sum, len(p.gates)) for p in spec.forward_products], [(p.sum, 1) for p in spec.backward_products]
+        self._fill_phases(c.forward, spec.forward, forward, hidden_size)
+        self._fill_phases(c.backward, spec.backward, backward, hidden_size)
+        self._fill_phases(c.ahead, spec.ahead, [], hidden_size)
+        self._fill_phases(c.rest, spec.rest, forward, hidden_size)
+
+    cdef _fill_phases(self, rf_phase *to, tuple phases, list products, Py_ssize_t hidden_size):
+        cdef int i
+        for i, phase in enumerate(phases):
             room(i, RF_MAX_PHASES)
-            self._fill_phase(&c.forward[i], phase, [(p.sum, len(p.gates)) for p in spec.forward_products], hidden_size)
-        for i, phase in enumerate(spec.backward):
-            room(i, RF_MAX_PHASES)
-            self._fill_phase(&c.backward[i], phase, [(p.sum, 1) for p in spec.backward_products], hidden_size)
+            self._fill_phase(&to[i], phase, products, hidden_size)
 
     cdef _fill_phase(self, rf_phase *to, phase, list products, Py_ssize_t hidden_size):
         cdef rf_total *total = <rf_total *>self._memory(len(phase.totals) * sizeof(rf_total))

@@ -117,9 +117,11 @@ cdef extern from "rnnfast.h" nogil:
         int partials, forward_products, backward_products
         rf_forward_product forward_product[RF_MAX_PRODUCTS]
         rf_backward_product backward_product[RF_MAX_PRODUCTS]
-        int forward_phases, backward_phases
+        int forward_phases, backward_phases, ahead_phases, rest_phases
         rf_phase forward[RF_MAX_PHASES]
         rf_phase backward[RF_MAX_PHASES]
+        rf_phase ahead[RF_MAX_PHASES]
+        rf_phase rest[RF_MAX_PHASES]
         int products
         rf_weight_product product[RF_MAX_PRODUCTS]
 

@@ -65,6 +65,28 @@ cdef void project(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int threads)
     j.kernels.gemm(&g)
 
 
+cdef void compute_ahead(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int threads) noexcept nogil:
+    """What does not depend on states, of the stored rows of steps s0 .. s1; each thread its share."""
+    cdef const rf_cell *c = j.cell
+    cdef Py_ssize_t first, last, begin, n
+    cdef char *values = j.ahead + thread * j.ahead_bytes
+    cdef rf_step a
+    cdef int p
+    window_rows(&j.order, s0, s1, &first, &last)
+    begin, n = first - j.slots_row, last - first
+    first, last = begin + n * thread // threads, begin + n * (thread + 1) // threads
+    a.vectors, a.p[0].cols, a.unit0, a.unit1, a.row_values = j.vectors, j.hidden, 0, j.hidden, values
+    while first < last:
+        n = min(last - first, j.ahead_rows)
+        a.p[0].rows = a.ld_row_values = a.ld_partials = n
+        a.partials = values + c.row_values * n * j.itemsize
+        set_place(&a.slots, j.slots + first * c.slots * j.hidden * j.itemsize, c.slots * j.hidden)
+        for p in range(c.ahead_phases):
+            a.phase = &c.ahead[p]
+            j.kernels.interpret(&a)
+        first += n
+
+
 cdef inline void place_state(Job *j, Py_ssize_t s, Py_ssize_t first, int i, rf_rows *before, rf_rows *after) noexcept nogil:
     """Where state i is, of rows `first` and on, before and after step s of a forward pass."""
     cdef State *state = &j.state[i]
@@ -179,9 +201,13 @@ cdef void open_step(Job *j, Py_ssize_t s, Py_ssize_t first, Py_ssize_t last, int
             set_place(&a.y, at(&j.y, &j.order, s, first), elements(j, j.y.row))
 
 
+cdef inline const rf_phase *phase_at(const Job *j, int p) noexcept nogil:
+    return &j.cell.rest[p] if j.hoists else &j.cell.forward[p]
+
+
 cdef void run_phase(Job *j, Py_ssize_t s, Py_ssize_t first, int p, rf_step *a) noexcept nogil:
     """Phase p of an open step, for the panels that are set."""
-    cdef const rf_phase *phase = &j.cell.forward[p]
+    cdef const rf_phase *phase = phase_at(j, p)
     cdef const rf_forward_product *f
     cdef rf_product *product
     cdef const rf_rows *source
@@ -236,8 +262,8 @@ cdef void forward_step(Job *j, Py_ssize_t s, int thread, int threads) noexcept n
         gather_extras(j, s, j.row_bounds[thread], min(j.row_bounds[thread + 1], rows_at(&j.order, s)))
         step_barrier(j, threads)
     open_step(j, s, first, last, thread, threads, &a)
-    for p in range(j.cell.forward_phases):
-        own_panels(j, &a, &j.cell.forward[p], thread, threads)
+    for p in range(j.cell.rest_phases if j.hoists else j.cell.forward_phases):
+        own_panels(j, &a, phase_at(j, p), thread, threads)
         run_phase(j, s, first, p, &a)
         step_barrier(j, threads)
     close_step(j, s, first, &a, thread)
@@ -287,6 +313,9 @@ cdef bint forward_window(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int t
     project(j, s0, s1, thread, threads)
     if team_agree(threads, interrupted(j, thread)):
         return True
+    if j.hoists:
+        compute_ahead(j, s0, s1, thread, threads)
+        team_barrier(threads)
     for s in range(s0, s1):
         forward_step(j, s, thread, threads)
     team_barrier(threads)

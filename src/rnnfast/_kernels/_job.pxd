@@ -65,6 +65,7 @@ cdef struct Job:
     bint h_in_y                 # y is where state 0 lives; else it is in `turn`
     bint panels_descend         # the first step goes through its panels from the last to the first
     bint recomputing            # y and final states are not written again
+    bint hoists                 # steps take the cell's `rest`, after `ahead` was run for all steps of the window
     char *slots                 # (rows of a window or R, slots*H)
     Py_ssize_t slots_row        # stored row that slots begins with
     char *row_kept              # (R or rows of a window, row_saved), as slots
@@ -75,6 +76,9 @@ cdef struct Job:
     Py_ssize_t most_sums
     char *row_values            # (threads, row_values, B)
     char *partials              # (partials, vectors of H units, B)
+    char *ahead                 # threads times ahead_bytes: row values and partials of ahead_rows rows
+    size_t ahead_bytes
+    Py_ssize_t ahead_rows       # at a time
     # backward only
     char *d_weight[2]           # (x_gates*H, I) and (h_gates*H, H)
     const int *block            # of each gate, its block of rows there; NULL: in order
@@ -111,6 +115,8 @@ cdef enum:
     GRADIENT_ROWS = 320    # rows of one block of a weight gradient's product, at most
     M_BLOCKS = 16          # tiles of rows of that product packed at a time
     ROWS_AT_ONCE = 256     # rows of dx computed at a time where they must be scattered
+    AHEAD_BYTES = 32768    # slots whose values ahead of the steps are computed at a time, phase by phase: about L1,
+    AHEAD_ROWS = 16        # but at least so many rows: as many as a block of the interpreter has
 
 
 # ---- where things are ----------------------------------------------------------------------------------------------------

@@ -18,6 +18,13 @@ def set_cost_model(double call, double phase):
     return before
 
 
+def hoist_up_to(Py_ssize_t vectors):
+    """How long a block of a step may be where forward computes ahead of the steps what does not depend on states; 0: never."""
+    before = _call.hoisted_vectors
+    _call.hoisted_vectors = vectors
+    return before
+
+
 def let_rest(bint on):
     """Whether the thread team may rest where other pools take its processors."""
     return bool(team_let_rest(on))

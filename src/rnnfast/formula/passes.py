@@ -1,10 +1,11 @@
-"""The phases of both passes as programs and products: all numbers of a Spec."""
+"""The phases of all passes as programs and products: all numbers of a Spec."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 
+from rnnfast.formula.hoist import found_by_steps
 from rnnfast.formula.joint import join
 from rnnfast.formula.layout import END, Gradients, Item, Span, assign, gradients, runs
 from rnnfast.formula.phases import Content, is_row, levels, schedule
@@ -36,12 +37,15 @@ from rnnfast.formula.spec import (
 )
 
 MOST_GATES = 4  # of a forward product
+AHEAD, FORWARD, BACKWARD = range(3)  # passes: what is computed ahead of the steps, if anything; the steps forward; backward
 
 
 class Passes:
-    """One plan in the making. Forward phases are moments 0, 1, ... of a step, those of backward follow."""
+    """One plan in the making. The phases ahead of the steps are moments 0, 1, ... of a row, those of the step forward and
+    backward follow. hoists: what does not depend on states is computed ahead of the steps; not in training, where it would take
+    slots that live until backward."""
 
-    def __init__(self, p: Prepared, training: bool) -> None:
+    def __init__(self, p: Prepared, training: bool, hoists: bool = False) -> None:
         self.p, self.j, self.training = p, join(p, training), training
         j = self.j
         self.y_is_state = j.output is None
@@ -56,15 +60,18 @@ class Passes:
             if training
             else Gradients({gate: slot for slot, gate in enumerate(p.x_gates)}, {}, len(p.x_gates))
         )
-        self.backward = self._schedule_backward() if training else []
-        self.in_place_of_projection = self._kept_projections()
-        self.forward = self._schedule_forward()
+        backward = self._schedule_backward() if training else []
+        self.in_place_of_projection = self._kept_projections(backward)
+        self.found = found_by_steps(j) if hoists else set(j.x_gates.values())
+        self.passes = (self._schedule_ahead(), self._schedule_forward(), backward)
+        self.first = (0, len(self.passes[AHEAD]), len(self.passes[AHEAD]) + len(self.passes[FORWARD]))  # moments
         self.slots, self.rows = self._slots(), self._rows()
         self.forward_products: list[ForwardProduct] = []
         self.backward_products: list[BackwardProduct] = []
         self.partials = 0
-        self.forward_phases = self._phases(self.forward, self._forward_products, False)
-        self.backward_phases = self._phases(self.backward, self._backward_products, True)
+        self.ahead_phases = self._phases(AHEAD, lambda phase: {}, [])
+        self.forward_phases = self._phases(FORWARD, self._forward_products, self.forward_products)
+        self.backward_phases = self._phases(BACKWARD, self._backward_products, self.backward_products)
 
     # ---- memory outside slots ------------------------------------------------------------------------------------------------
     def _leaves(self) -> dict[int, Operand]:
@@ -122,7 +129,7 @@ class Passes:
         """Of a value that this pass has stored."""
         return max((p for p, phase in enumerate(phases) if node in phase.stored), default=-1)
 
-    def _kept_projections(self) -> set[int]:
+    def _kept_projections(self, backward: list[Content]) -> set[int]:
         """Kept ones that stay where they are, since backward does not read them after it has written the gradient there."""
         j, slots = self.j, {n: self.gradients.x[gate] for gate, n in self.j.x_gates.items()}
         gate_of = {slot: gate for gate, slot in self.gradients.x.items()}
@@ -130,8 +137,18 @@ class Passes:
             n
             for n, slot in slots.items()
             if n in j.kept and n not in j.operands.values()
-            if self._last_read(n, self.backward) <= self.d_level.get(j.d_x[gate_of[slot]], 0)
+            if self._last_read(n, backward) <= self.d_level.get(j.d_x[gate_of[slot]], 0)
         }
+
+    def _schedule_ahead(self) -> list[Content]:
+        j = self.j
+        known = {n for n, where in self.leaves.items() if where.space == VECTOR} | set(j.x_gates.values())
+        stored = sorted(self.found - set(j.x_gates.values()))
+
+        def there(n: int, phase: int) -> bool:
+            return n in known
+
+        return schedule(j.graph, levels(j.graph, stored, there), [(n, None) for n in stored], (), there) if stored else []
 
     def _schedule_forward(self) -> list[Content]:
         j = self.j
@@ -142,25 +159,27 @@ class Passes:
         kept = sorted(n for n in (j.kept | operands) - self.in_place_of_projection if not is_row(j.graph, n))
         stores += [(n, None) for n in kept]
         self.saved_rows = sorted(n for n in j.kept if is_row(j.graph, n))
-        known = {n for n, where in self.leaves.items() if where.space not in (D_AFTER, DY)} | set(j.x_gates.values())
+        known = {n for n, where in self.leaves.items() if where.space not in (D_AFTER, DY)} | self.found
 
         def there(n: int, phase: int) -> bool:
             return n in known
 
         level = levels(j.graph, [n for n, _ in stores] + self.saved_rows, there)
-        self.level = level
         return schedule(j.graph, level, stores, self.saved_rows, there)
 
     # ---- places --------------------------------------------------------------------------------------------------------------
-    def _slots(self) -> dict[tuple[bool, int], Operand]:
-        """Of (in backward, node) what schedule() left open: a slot, or the gradient of a state that is written later."""
-        j, d, first = self.j, self.gradients, len(self.forward)
+    def _read_after(self, node: int, passes: Iterable[int]) -> int:
+        """The moment of the last reading by these passes of a value that they find, or -1."""
+        read = {k: self._last_read(node, self.passes[k]) for k in passes}
+        return max((self.first[k] + phase for k, phase in read.items() if phase >= 0), default=-1)
+
+    def _slots(self) -> dict[tuple[int, int], Operand]:
+        """Of (pass, node) what schedule() left open: a slot, or the gradient of a state that is written later."""
+        j, d, first = self.j, self.gradients, self.first[BACKWARD]
         taken: dict[Operand, list[Span]] = {Operand(SLOT, slot): [] for slot in range(d.slots)}
         for gate, n in j.x_gates.items():
-            last = self._last_read(n, self.forward)
-            if n in self.in_place_of_projection:
-                last = max(last, first + self._last_read(n, self.backward))
-            taken[Operand(SLOT, d.x[gate])].append(Span(-1, last))
+            readers = (AHEAD, FORWARD, BACKWARD) if n in self.in_place_of_projection else (AHEAD, FORWARD)
+            taken[Operand(SLOT, d.x[gate])].append(Span(-1, self._read_after(n, readers)))
         if self.training:
             for leaves, slots in ((j.d_x, d.x), (j.d_h, d.h)):
                 for gate, slot in slots.items():
@@ -170,30 +189,27 @@ class Passes:
         parking = []
         for i, n in j.d_states.items():
             leaf = next((leaf for leaf, where in self.leaves.items() if where == (D_AFTER, i)), None)
-            read = first + (self._last_read(leaf, self.backward) if leaf is not None else 0)
+            read = first + (self._last_read(leaf, self.passes[BACKWARD]) if leaf is not None else 0)
             place = Operand(D_BEFORE, i)
             taken[place] = [Span(first - 1, read), Span(first + self.d_level.get(n, 0), END)]
             parking.append(place)
-        items: dict[tuple[bool, int], Item] = {}
+        items: dict[tuple[int, int], Item] = {}
         operands = set(j.operands.values())
-        for p, phase in enumerate(self.forward):
-            for n, where in phase.stores:
-                if where is None:
-                    read = max(self._last_use(n, self.forward), p)
-                    if self._last_read(n, self.backward) >= 0:
-                        read = first + self._last_read(n, self.backward)
-                    items[False, n] = Item(Span(p, END if n in operands else read), self._own_slot(n))
-        for p, phase in enumerate(self.backward, first):
-            for n, where in phase.stores:
-                if where is None:
-                    items[True, n] = Item(Span(p, first + self._last_use(n, self.backward)), None, parking)
+        for k, contents in enumerate(self.passes):
+            for p, phase in enumerate(contents):
+                for n, where in phase.stores:
+                    if where is None:
+                        used = self.first[k] + max(self._last_use(n, contents), p)
+                        read = END if n in operands and k == FORWARD else max(used, self._read_after(n, range(k + 1, 3)))
+                        places = (None, parking) if k == BACKWARD else (self._own_slot(n), ())
+                        items[k, n] = Item(Span(self.first[k] + p, read), *places)
         number = count(d.slots)
         found = assign(items, taken, lambda place: place.space == SLOT, lambda: Operand(SLOT, next(number)))
         self.slot_count = 1 + max((place.number for place in taken if place.space == SLOT), default=-1)
         return found
 
     def _own_slot(self, node: int) -> Operand | None:
-        """Of the gate, if the value depends on one gate alone."""
+        """Of the gate, if the value depends on one gate alone, but for means."""
         j, x, h = self.j, set(), set()
         stack, seen = [node], set()
         while stack:
@@ -206,7 +222,7 @@ class Passes:
                     h.add(str(what))
                 elif kind == "x":
                     x.add(name)
-                else:
+                elif not is_row(j.graph, n):
                     stack.extend(args)
         if len(x | h) != 1 or node in j.operands.values():
             return None
@@ -214,37 +230,37 @@ class Passes:
         slot = self.gradients.x[gate] if x else self.gradients.h.get(gate)
         return None if slot is None else Operand(SLOT, slot)
 
-    def _rows(self) -> dict[tuple[bool, int], Operand]:
-        """Of (in backward, node) each number a row. A phase has three moments: totals, the program of rows, that of units."""
+    def _rows(self) -> dict[tuple[int, int], Operand]:
+        """Of (pass, node) each number a row. A phase has three moments: totals, the program of rows, that of units."""
         j, inputs = self.j, len(self.row_inputs)
         saved = {n: Operand(ROW, inputs + k) for k, n in enumerate(self.saved_rows)}
-        found = {(True, n): place for n, place in saved.items()}
+        found = {(BACKWARD, n): place for n, place in saved.items()}
         number = count(inputs + len(saved))
         gradients_ = {n for name, n in j.d_inputs.items() if name in self.row_inputs}
         taken: dict[Operand, list[Span]] = {}
-        for is_backward, phases in ((False, self.forward), (True, self.backward)):
+        for k, phases in enumerate(self.passes):
             items: dict[int, Item] = {}
             for p, phase in enumerate(phases):
                 for moment, n in [*((3 * p, n) for n in phase.totals), *((3 * p + 1, n) for n in phase.rows)]:
                     reads = [3 * q + 1 for q, other in enumerate(phases) if n in other.row_values]
                     reads += [3 * q + 2 for q, other in enumerate(phases) if n in other.splats]
-                    last = END if is_backward and n in gradients_ else max(reads, default=moment)
+                    last = END if k == BACKWARD and n in gradients_ else max(reads, default=moment)
                     items[n] = Item(Span(moment, last))
             taken = {place: [] for place in taken}
             places = assign(
-                {n: item for n, item in items.items() if is_backward or n not in saved},
+                {n: item for n, item in items.items() if k == BACKWARD or n not in saved},
                 taken,
                 lambda place: True,
                 lambda: Operand(ROW, next(number)),
             )
-            found.update({(is_backward, n): place for n, place in places.items()})
-        found.update({(False, n): place for n, place in saved.items()})
+            found.update({(k, n): place for n, place in places.items()})
+        found.update({(FORWARD, n): place for n, place in saved.items()})
         self.row_count = inputs + len(saved) + len(taken)
         return found
 
     # ---- products and programs -----------------------------------------------------------------------------------------------
     def _source(self, operand: int) -> Operand:
-        return self.leaves[operand] if operand in self.j.states else self.slots[False, operand]
+        return self.leaves[operand] if operand in self.j.states else self.slots[FORWARD, operand]
 
     def _forward_products(self, phase: Content) -> dict[int, int]:
         """The sum of each node of the phase's products, which are added to the list."""
@@ -264,7 +280,7 @@ class Passes:
         sums: dict[int, int] = {}
         for n, state, gates in self.j.groups:
             if n in phase.sums or (
-                state >= 0 and phase is self.backward[0]
+                state >= 0 and phase is self.passes[BACKWARD][0]
             ):  # those of states give gradients of initial states too
                 slot = min(self.gradients.h[gate] for gate in gates)
                 self.backward_products.append(BackwardProduct(slot, len(gates), len(sums), state))
@@ -272,53 +288,54 @@ class Passes:
         return sums
 
     def _phases(
-        self, contents: list[Content], products: Callable[[Content], dict[int, int]], is_backward: bool
+        self, k: int, products: Callable[[Content], dict[int, int]], made: Sequence[ForwardProduct | BackwardProduct]
     ) -> tuple[Phase, ...]:
-        graph, made = self.j.graph, self.backward_products if is_backward else self.forward_products
-        memory, stored = self._memory(contents, is_backward)
+        """Of pass k. products: adds those of a phase to `made`, and returns the sum of each node."""
+        graph, contents = self.j.graph, self.passes[k]
+        memory, stored = self._memory(k)
         partial: dict[int, int] = {}
         phases = []
         for content in contents:
-            totals = tuple((partial[graph.nodes[n].args[0]], self.rows[is_backward, n].number) for n in content.totals)
+            totals = tuple((partial[graph.nodes[n].args[0]], self.rows[k, n].number) for n in content.totals)
             first, sums = len(made), products(content)
             stores = []
             for n, where in content.stores:
                 if where is None:
-                    where = self.slots[is_backward, n]
+                    where = self.slots[k, n]
                 elif where.space == PARTIAL:
                     where = Operand(PARTIAL, partial.setdefault(n, len(partial)))
                 stores.append((n, where))
 
             def place(n: int, content: Content = content, sums: dict[int, int] = sums) -> Operand | None:
                 if n in content.splats:
-                    return self._row(n, is_backward)
+                    return self._row(n, k)
                 if n in content.sums:
                     return Operand(SUM, sums[n])
                 return memory[n] if n in content.values else stored[n] if n in content.stored else None
 
             def place_of_row(n: int, content: Content = content) -> Operand | None:
-                return self._row(n, is_backward) if n in content.row_values else None
+                return self._row(n, k) if n in content.row_values else None
 
-            rows = [(n, self.rows[is_backward, n]) for n in content.rows]
+            rows = [(n, self.rows[k, n]) for n in content.rows]
             row_program = program(graph, rows, place_of_row, of_rows=True)
             phases.append(Phase(totals, row_program, first, len(made), program(graph, stores, place)))
         self.partials = max(self.partials, len(partial))
         return tuple(phases)
 
-    def _row(self, n: int, is_backward: bool) -> Operand:
-        return self.leaves[n] if n in self.leaves else self.rows[is_backward, n]
+    def _row(self, n: int, k: int) -> Operand:
+        return self.leaves[n] if n in self.leaves else self.rows[k, n]
 
-    def _memory(self, contents: list[Content], is_backward: bool) -> tuple[dict[int, Operand], dict[int, Operand]]:
-        """Where values are that a pass finds, and those that it stores."""
+    def _memory(self, k: int) -> tuple[dict[int, Operand], dict[int, Operand]]:
+        """Where values are that pass k finds, and those that it stores."""
         j, found, stored = self.j, dict(self.leaves), {}
         found |= {n: Operand(SLOT, self.gradients.x[gate]) for gate, n in j.x_gates.items()}
-        if is_backward:
-            found |= {n: place for (later, n), place in self.slots.items() if not later}
+        found |= {n: place for (earlier, n), place in self.slots.items() if earlier < k}
+        if k == BACKWARD:
             found |= {j.new[i]: Operand(AFTER, i) for i in j.readable if j.new[i] not in map(j.states.__getitem__, j.readable)}
-        for content in contents:
+        for content in self.passes[k]:
             for n, where in content.stores:
                 if where is None:
-                    stored[n] = self.slots[is_backward, n]
+                    stored[n] = self.slots[k, n]
                 elif where.space in (AFTER, SLOT, D_BEFORE):
                     stored.setdefault(n, where)
         return found, stored
@@ -337,7 +354,7 @@ class Passes:
         kept = [Operand(BEFORE, i) in read or Operand(AFTER, i) in read for i in range(len(j.states))]
         # the loops keep states (but for those in y) and row values beside slots only
         saves = any(space == SLOT for space, _ in self.saved()) or any(kept[self.y_is_state :]) or bool(self.saved_rows)
-        gradient_row = {name: self._row(n, True).number for name, n in j.d_inputs.items() if name in self.row_inputs}
+        gradient_row = {name: self._row(n, BACKWARD).number for name, n in j.d_inputs.items() if name in self.row_inputs}
         product_of = {product.state: k for k, product in enumerate(self.backward_products)}
         return Spec(
             x_gates=len(x_gates),
@@ -369,6 +386,8 @@ class Passes:
             backward_products=tuple(self.backward_products),
             forward=self.forward_phases,
             backward=self.backward_phases,
+            ahead=self.ahead_phases,
+            rest=(),  # of two such plans, plan.py
             weight_gradients=weights,
         )
 
@@ -392,8 +411,8 @@ class Passes:
 
     def saved(self) -> tuple[Operand, ...]:
         """Where the values are that forward keeps for backward, beside states."""
-        memory, _ = self._memory([], True)
-        return tuple(sorted({self.rows[True, n] if is_row(self.j.graph, n) else memory[n] for n in self.j.kept}))
+        memory, _ = self._memory(BACKWARD)
+        return tuple(sorted({self.rows[BACKWARD, n] if is_row(self.j.graph, n) else memory[n] for n in self.j.kept}))
 
 
 def _operands(program: Program | None) -> Iterable[Operand]:

@@ -18,7 +18,9 @@ from rnnfast.formula.spec import D_EXTRA, D_VECTOR, PARTIAL, Operand, Y
 SLOW = "exp expm1 log log1p sin cos tanh sigmoid softplus add_tanh add_sigmoid"
 # of computing a value once more, where keeping it costs UNIT_COST; others are quick
 PRICES = (
-    dict.fromkeys(SLOW.split(), 3 * UNIT_COST // 4) | dict.fromkeys(["div", "sqrt"], UNIT_COST // 4) | {"input": 0, "number": 0}
+    dict.fromkeys(SLOW.split(), 3 * UNIT_COST // 4)
+    | dict.fromkeys(["div", "sqrt"], UNIT_COST // 4)
+    | {"input": 0, "number": 0, "total": UNIT_COST}
 )
 
 

@@ -92,6 +92,23 @@ def _rows(values: Sequence[Any], hidden: int, dtype: Any) -> np.ndarray:
     return rows
 
 
+def _both_ways(spec: Spec, hoisting: Spec) -> Spec:
+    """One Spec of the same formula with and without hoisting, if there is any and the products are the same."""
+    if not hoisting.ahead or hoisting.forward_products != spec.forward_products:
+        return spec
+    more = max(0, hoisting.slots - spec.slots)
+    pairs = zip(spec.states, hoisting.states, strict=True)
+    return spec._replace(
+        slots=spec.slots + more,
+        hh_of_slot=spec.hh_of_slot + (-1,) * more,
+        states=tuple(one._replace(in_place=one.in_place and other.in_place) for one, other in pairs),
+        row_values=max(spec.row_values, hoisting.row_values),
+        partials=max(spec.partials, hoisting.partials),
+        ahead=hoisting.ahead,
+        rest=hoisting.forward,
+    )
+
+
 def plan(traced: Traced, training: bool) -> Plan:
     """training: forward saves what backward reads, and backward exists.
 
@@ -100,7 +117,7 @@ def plan(traced: Traced, training: bool) -> Plan:
     prepared = prepare(traced)
     passes = Passes(prepared, training)
     return Plan(
-        spec=passes.spec(),
+        spec=passes.spec() if training else _both_ways(passes.spec(), Passes(prepared, training, hoists=True).spec()),
         x_gates=tuple(prepared.x_gates),
         h_gates=tuple(prepared.products),
         states=tuple(prepared.states),

@@ -114,7 +114,11 @@ class Spec(NamedTuple):
 
     extras: number of EXTRA. row_values: number of ROW; the first row_inputs are inputs of shape (B,), the next row_saved are
     kept for backward. d_row_inputs: for each row input the ROW that holds its gradient after the last backward phase, or -1.
-    partials: number of PARTIAL. saves: slots must live until backward. y_is_state: y is state 0."""
+    partials: number of PARTIAL. saves: slots must live until backward. y_is_state: y is state 0.
+
+    ahead, rest: another way forward for inference, with the same bits, or both empty. The phases `ahead` have no products and
+    read and write SLOT, VECTOR and numbers a row of their own alone; they are run after the projection for many steps at once.
+    Then the steps have the phases `rest` in place of `forward`, with the same products."""
 
     x_gates: int
     h_gates: int
@@ -137,4 +141,6 @@ class Spec(NamedTuple):
     backward_products: tuple[BackwardProduct, ...]
     forward: tuple[Phase, ...]
     backward: tuple[Phase, ...]
+    ahead: tuple[Phase, ...]
+    rest: tuple[Phase, ...]
     weight_gradients: tuple[WeightGradient, ...]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from rnnfast.formula.spec import REGISTER, ROW, SLOT, Operand, Phase, Program
@@ -38,6 +38,11 @@ def _written(op: str, args: list[str]) -> str:
     return WRITTEN[op].format(*args) if op in WRITTEN else f"{op.rstrip('_')}({', '.join(args)})"
 
 
+def _instructions(phases: Iterable[Phase]) -> str:
+    programs = [program for phase in phases for program in (phase.row_program, phase.program) if program]
+    return f"{sum(len(program.instructions) for program in programs)} instructions"
+
+
 def describe(plan: Plan) -> str:
     return "\n".join(_Text(plan).lines())
 
@@ -64,25 +69,29 @@ class _Text:
             yield "once per call:"
             yield from (f"  {self._vector(k)} apart from the projection" for k in range(len(spec.split)))
             yield from (f"  vector.{k} = {text}" for k, text in self.once.items())
-        instructions = [0, 0]
-        for backward, phases in enumerate((spec.forward, spec.backward)):
+        for title, phases in (
+            ("forward", spec.forward),
+            ("in short steps once per sequence", spec.ahead),
+            ("forward after that", spec.rest),
+            ("backward", spec.backward),
+        ):
             for k, phase in enumerate(phases):
-                yield f"{('forward', 'backward')[backward]}, phase {k}:"
-                yield from (f"  {line}" for line in self._phase(phase, bool(backward)))
-                for program in (phase.row_program, phase.program):
-                    instructions[backward] += len(program.instructions) if program else 0
+                yield f"{title}, phase {k}:"
+                yield from (f"  {line}" for line in self._phase(phase, title == "backward"))
         if spec.backward:
             states = [name for name, state in zip(plan.states, spec.states, strict=True) if state.kept]
             kept = [self._operand(place, None, False, {}) for place in plan.saved]
             yield f"kept for backward: {', '.join(kept) or 'no slot'}; states {', '.join(states) or 'none'}"
-        yield from self._costs(instructions)
+        yield from self._costs()
 
-    def _costs(self, instructions: list[int]) -> Iterator[str]:
+    def _costs(self) -> Iterator[str]:
         plan, spec = self.plan, self.spec
         x, h = len(plan.x_gates), len(plan.h_gates)
-        yield f"a step forward: {h} B H^2 + {x} B I H multiply-adds, {instructions[0]} instructions on B H numbers"
+        yield f"a step forward: {h} B H^2 + {x} B I H multiply-adds, {_instructions(spec.forward)} on B H numbers"
+        if spec.ahead:
+            yield f"a short step: {_instructions(spec.rest)} of these, after {_instructions(spec.ahead)} once per sequence"
         if spec.backward:
-            yield f"a step backward: {2 * h} B H^2 + {2 * x} B I H multiply-adds, {instructions[1]} instructions on B H numbers"
+            yield f"a step backward: {2 * h} B H^2 + {2 * x} B I H multiply-adds, {_instructions(spec.backward)} on B H numbers"
         kept = ", kept until backward" if spec.saves else ""
         yield f"slots: {spec.slots} B H numbers a step, {4 * spec.slots} B H bytes in float32{kept}"
 
