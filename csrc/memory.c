@@ -1,12 +1,8 @@
 /* memory.c: aligned memory, large blocks kept for the next call, and the scratch of each OS thread. */
-#ifdef __linux__
-#define _DEFAULT_SOURCE /* MADV_HUGEPAGE */
-#endif
-#include <pthread.h>
+#include "portable.h"
+
 #include <stdatomic.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "rnnfast.h"
 
@@ -21,7 +17,7 @@ enum { RF_HUGE_PAGE = 2 << 20, RF_HUGE_FROM = 4 << 20 };
 enum { RF_KEPT_BLOCKS = 64, RF_KEPT_BYTES = 256 << 20 };
 
 static struct {
-    atomic_flag busy; /* whoever finds it set goes to malloc: nobody waits, and a child forked meanwhile cannot hang */
+    atomic_flag busy; /* whoever finds it set goes to the system: nobody waits, and a child forked meanwhile cannot hang */
     int count;
     size_t bytes;
     struct { void *data; size_t size; } block[RF_KEPT_BLOCKS]; /* oldest first */
@@ -58,7 +54,7 @@ static int keep(void *p, size_t size)
     return 0; /* each block has a life of its own there, and its end is watched */
 #endif
     if (size < RF_KEPT_FROM || size > RF_KEPT_BYTES || atomic_flag_test_and_set(&kept.busy)) return 0;
-    while (kept.count == RF_KEPT_BLOCKS || kept.bytes + size > RF_KEPT_BYTES) free(remove_kept(0));
+    while (kept.count == RF_KEPT_BLOCKS || kept.bytes + size > RF_KEPT_BYTES) rf_aligned_free(remove_kept(0));
     kept.block[kept.count].data = p;
     kept.block[kept.count++].size = size;
     kept.bytes += size;
@@ -71,7 +67,7 @@ static size_t free_kept(void)
     size_t bytes = 0;
     if (atomic_flag_test_and_set(&kept.busy)) return 0;
     bytes = kept.bytes;
-    while (kept.count) free(remove_kept(0));
+    while (kept.count) rf_aligned_free(remove_kept(0));
     atomic_flag_clear(&kept.busy);
     return bytes;
 }
@@ -83,16 +79,14 @@ void *rf_alloc(size_t bytes)
     const size_t size = rounded(bytes), align = bytes >= RF_HUGE_FROM ? RF_HUGE_PAGE : 64;
     void *p = take_kept(size);
     if (p) return p;
-    if (posix_memalign(&p, align, size ? size : 64) != 0 && (!free_kept() || posix_memalign(&p, align, size) != 0)) return NULL;
-#ifdef MADV_HUGEPAGE
-    if (bytes >= RF_HUGE_FROM) (void)madvise(p, bytes, MADV_HUGEPAGE); /* advice: failure costs nothing but speed */
-#endif
+    if (!(p = rf_aligned_alloc(align, size ? size : 64)) && free_kept()) p = rf_aligned_alloc(align, size);
+    if (p && bytes >= RF_HUGE_FROM) rf_use_huge_pages(p, bytes);
     return p;
 }
 
 void rf_free(void *p, size_t bytes)
 {
-    if (p && !keep(p, rounded(bytes))) free(p);
+    if (p && !keep(p, rounded(bytes))) rf_aligned_free(p);
 }
 
 /* ---- the scratch of each OS thread ------------------------------------------------------------------------
@@ -104,12 +98,18 @@ typedef struct scratch {
 enum { RF_SCRATCH_HEAD = 64 };
 _Static_assert(sizeof(scratch) <= RF_SCRATCH_HEAD, "raise RF_SCRATCH_HEAD");
 
-static pthread_key_t scratch_key;
-static pthread_once_t scratch_once = PTHREAD_ONCE_INIT;
+static rf_key scratch_key;
+static rf_once scratch_once = RF_ONCE_INIT;
 static int scratch_ready;
 static _Thread_local scratch *mine; /* what the key holds, at hand */
 
-static void make_key(void) { scratch_ready = pthread_key_create(&scratch_key, free) == 0; }
+static RF_DESTRUCTOR end_of_thread(void *scratch)
+{
+    mine = NULL;
+    rf_aligned_free(scratch);
+}
+
+static void make_key(void) { scratch_ready = rf_key_create(&scratch_key, end_of_thread); }
 
 static scratch *new_scratch(size_t bytes)
 {
@@ -122,8 +122,8 @@ static size_t free_scratch(void)
 {
     const size_t bytes = mine && !mine->open ? mine->bytes + RF_SCRATCH_HEAD : 0;
     if (bytes) {
-        pthread_setspecific(scratch_key, NULL);
-        free(mine);
+        rf_key_set(scratch_key, NULL);
+        rf_aligned_free(mine);
         mine = NULL;
     }
     return bytes;
@@ -133,10 +133,10 @@ int rf_scratch_reserve(size_t bytes)
 {
     if (mine && mine->open) return -1;
     if (mine && mine->bytes >= bytes) return 1;
-    pthread_once(&scratch_once, make_key);
+    rf_call_once(&scratch_once, make_key);
     (void)free_scratch();
     if (!scratch_ready || !(mine = new_scratch(bytes))) return 0;
-    if (pthread_setspecific(scratch_key, mine) == 0) return 1;
+    if (rf_key_set(scratch_key, mine)) return 1;
     (void)free_scratch();
     return 0;
 }

@@ -13,15 +13,9 @@
  * what one thread would. The caller notices that it waited for most of a call; the team then rests, longer each time in a
  * row, and calls go on alone.
  */
-#ifdef __linux__
-#define _GNU_SOURCE /* CPU affinity */
-#endif
-#include <pthread.h>
-#include <sched.h>
-#include <signal.h>
+#include "portable.h"
+
 #include <stdatomic.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "rnnfast.h"
 
@@ -40,9 +34,9 @@ typedef struct worker {
     atomic_int asleep, roused;     /* roused: wake and spin again, without a job */
     int index;
     int64_t parted;                /* when it left the caller's processor last; touched by the worker only */
-    pthread_t thread;
-    pthread_mutex_t lock;
-    pthread_cond_t wake;
+    rf_thread thread;
+    rf_mutex lock;
+    rf_condition wake;
 } worker;
 
 static struct {
@@ -51,18 +45,16 @@ static struct {
     rf_task task;
     void *arg;
     int threads;
-    int cpu;                       /* the caller's */
-#ifdef __linux__
-    cpu_set_t allowed;             /* the affinity of caller and workers; touched by the owner, read in its jobs */
-#endif
+    int cpu;                       /* the caller's, or -1 */
+    rf_cpus allowed;               /* the affinity of caller and workers; touched by the owner, read in its jobs */
     int followed;                  /* workers whose affinity is `allowed`; these: touched by the owner only */
     int64_t rests_until;
     int losses;                    /* calls in a row that took longer than alone */
     int rest;                      /* in times of what was lost; 0: the last call went well */
     atomic_int never_rests, exceeds; /* for tests */
     unsigned generation;           /* forks behind this process; changed where there is one thread */
-    pthread_mutex_t lock;          /* of those who sleep inside a call */
-    pthread_cond_t wake;
+    rf_mutex lock;                 /* of those who sleep inside a call */
+    rf_condition wake;
     _Alignas(64) atomic_int owned; /* a caller has the team */
     _Alignas(64) atomic_uint running;
     atomic_int sleepers;
@@ -70,7 +62,7 @@ static struct {
     atomic_int votes;              /* of those who arrived, not all 0 */
     _Alignas(64) atomic_uint passed; /* barriers */
     int agreed[2];                 /* what was voted at the last two: one may still be read while the next is written */
-} team = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
+} team = {.lock = RF_MUTEX_INIT, .wake = RF_CONDITION_INIT};
 
 static inline void pause_cpu(void)
 {
@@ -81,17 +73,10 @@ static inline void pause_cpu(void)
 #endif
 }
 
-int64_t rf_now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
+int64_t rf_now_ns(void) { return rf_clock_ns(); }
 
 /* ---- affinity ------------------------------------------------------------------------------------------------------------ */
-#ifdef __linux__
-static _Thread_local cpu_set_t mask;     /* of this thread, as rf_team_cpus found it */
-#endif
+static _Thread_local rf_cpus mask; /* of this thread, as rf_team_cpus found it */
 static _Thread_local int cpus_in_mask;
 
 static int try_own(void) { return !atomic_exchange_explicit(&team.owned, 1, memory_order_acquire); }
@@ -100,24 +85,17 @@ static void disown(void) { atomic_store_explicit(&team.owned, 0, memory_order_re
 /* Workers run where the caller may run, also when its mask has changed since they were started. The caller owns the team. */
 static void follow_affinity(void)
 {
-#ifdef __linux__
-    if (team.followed == team.started && CPU_EQUAL(&mask, &team.allowed)) return;
-    for (int i = 1; i <= team.started; ++i) pthread_setaffinity_np(team.workers[i].thread, sizeof mask, &mask);
+    if (team.followed == team.started && rf_cpus_same(&mask, &team.allowed)) return;
+    for (int i = 1; i <= team.started; ++i) rf_set_affinity(team.workers[i].thread, &mask);
     team.allowed = mask;
     team.followed = team.started;
-#endif
 }
 
 /* The mask is asked for at every call that may have several threads: nothing tells when it changes. (0.2 us; a step of 10 us on
  * two threads, I = H = 256, became 5 to 10 % longer by it on the machine of docs/performance.md.) */
 int rf_team_cpus(void)
 {
-    int count = 0;
-#ifdef __linux__
-    if (pthread_getaffinity_np(pthread_self(), sizeof mask, &mask) == 0) count = CPU_COUNT(&mask);
-#endif
-    if (!count) count = (int)sysconf(_SC_NPROCESSORS_ONLN); /* or there are more CPUs than a mask has bits */
-    cpus_in_mask = count < 1 ? 1 : count;
+    cpus_in_mask = rf_affinity(&mask);
     if (atomic_load_explicit(&team.exceeds, memory_order_relaxed)) return RF_MAX_THREADS;
     if (cpus_in_mask == 1 && try_own()) { /* nobody will acquire the team now: its workers are told here */
         follow_affinity();
@@ -131,18 +109,11 @@ int rf_team_cpus(void)
  * away. */
 static void part_from_caller(worker *me)
 {
-#ifdef __linux__
-    if (sched_getcpu() != team.cpu) return;
+    if (team.cpu < 0 || rf_current_cpu() != team.cpu) return;
     const int64_t now = rf_now_ns();
-    cpu_set_t others = team.allowed;
-    CPU_CLR(team.cpu, &others);
-    if (now - me->parted < RF_PART_EVERY_NS || !CPU_COUNT(&others)) return;
+    if (now - me->parted < RF_PART_EVERY_NS) return;
     me->parted = now;
-    if (pthread_setaffinity_np(pthread_self(), sizeof others, &others) == 0)
-        pthread_setaffinity_np(pthread_self(), sizeof team.allowed, &team.allowed);
-#else
-    (void)me;
-#endif
+    rf_leave_cpu(team.cpu, &team.allowed);
 }
 
 /* ---- waiting inside a call ------------------------------------------------------------------------------------------------
@@ -158,20 +129,20 @@ int rf_team_orphaned(void) { return born != team.generation; }
 
 static void sleep_while(atomic_uint *word, unsigned seen)
 {
-    pthread_mutex_lock(&team.lock);
+    rf_mutex_lock(&team.lock);
     /* sequentially consistent, as the change of the word: woken() sees one, or we the other */
     atomic_fetch_add(&team.sleepers, 1);
-    while (atomic_load(word) == seen) pthread_cond_wait(&team.wake, &team.lock);
+    while (atomic_load(word) == seen) rf_condition_wait(&team.wake, &team.lock);
     atomic_fetch_sub(&team.sleepers, 1);
-    pthread_mutex_unlock(&team.lock);
+    rf_mutex_unlock(&team.lock);
 }
 
 static inline void woken(void)
 {
     if (!atomic_load(&team.sleepers)) return;
-    pthread_mutex_lock(&team.lock);
-    pthread_cond_broadcast(&team.wake);
-    pthread_mutex_unlock(&team.lock);
+    rf_mutex_lock(&team.lock);
+    rf_condition_broadcast(&team.wake);
+    rf_mutex_unlock(&team.lock);
 }
 
 static void wait_while(atomic_uint *word, unsigned seen)
@@ -183,7 +154,7 @@ static void wait_while(atomic_uint *word, unsigned seen)
     const int64_t since = rf_now_ns();
     int64_t now = since;
     while (atomic_load_explicit(word, memory_order_acquire) == seen && now - since < RF_YIELD_NS) {
-        sched_yield();
+        rf_yield();
         now = rf_now_ns();
     }
     if (atomic_load_explicit(word, memory_order_acquire) == seen) {
@@ -204,16 +175,16 @@ static void wait_for_job(worker *me, unsigned seen)
                 pause_cpu();
             }
         } while (rf_now_ns() < until);
-        pthread_mutex_lock(&me->lock);
+        rf_mutex_lock(&me->lock);
         atomic_store(&me->asleep, 1);  /* sequentially consistent with the load of job: give_job sees one or the other */
-        while (atomic_load(&me->job) == seen && !atomic_load(&me->roused)) pthread_cond_wait(&me->wake, &me->lock);
+        while (atomic_load(&me->job) == seen && !atomic_load(&me->roused)) rf_condition_wait(&me->wake, &me->lock);
         atomic_store(&me->asleep, 0);
         atomic_store(&me->roused, 0);
-        pthread_mutex_unlock(&me->lock);
+        rf_mutex_unlock(&me->lock);
     }
 }
 
-static void *worker_main(void *arg)
+static RF_THREAD_MAIN worker_main(void *arg)
 {
     worker *me = arg;
     for (unsigned seen = 0;; ++seen) {
@@ -224,14 +195,14 @@ static void *worker_main(void *arg)
         atomic_fetch_sub(&team.running, 1);
         woken();
     }
-    return NULL;
+    return 0;
 }
 
 static void wake(worker *w)
 {
-    pthread_mutex_lock(&w->lock);
-    pthread_cond_signal(&w->wake);
-    pthread_mutex_unlock(&w->lock);
+    rf_mutex_lock(&w->lock);
+    rf_condition_signal(&w->wake);
+    rf_mutex_unlock(&w->lock);
 }
 
 static void give_job(worker *to)
@@ -243,23 +214,13 @@ static void give_job(worker *to)
 static int start_worker(int index)
 {
     worker *w = &team.workers[index];
-    pthread_attr_t attributes;
-    sigset_t all, before;
     w->index = index;
     atomic_store(&w->job, 0);
     atomic_store(&w->asleep, 0);
     atomic_store(&w->roused, 0);
-    pthread_mutex_init(&w->lock, NULL);
-    pthread_cond_init(&w->wake, NULL);
-    if (pthread_attr_init(&attributes) != 0) return 0;
-    pthread_attr_setstacksize(&attributes, RF_STACK_BYTES);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    sigfillset(&all); /* signals are for the threads of Python */
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int failed = pthread_create(&w->thread, &attributes, worker_main, w);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attributes);
-    return !failed;
+    rf_mutex_init(&w->lock);
+    rf_condition_init(&w->wake);
+    return rf_thread_start(&w->thread, worker_main, w, RF_STACK_BYTES);
 }
 
 /* In a forked child, where no worker lives and any lock may have been held. */
@@ -273,11 +234,11 @@ static void forget_workers(void)
     atomic_store(&team.arrived, 0);
     atomic_store(&team.votes, 0);
     atomic_store(&team.sleepers, 0);
-    pthread_mutex_init(&team.lock, NULL);
-    pthread_cond_init(&team.wake, NULL);
+    rf_mutex_init(&team.lock);
+    rf_condition_init(&team.wake);
 }
 
-static void register_fork(void) { pthread_atfork(NULL, NULL, forget_workers); }
+static void register_fork(void) { rf_at_fork(forget_workers); }
 
 /* ---- the caller ---------------------------------------------------------------------------------------------------------- */
 /* A brief call that went alone: when it began, and, of the last, how long it took and when it ended. */
@@ -301,9 +262,9 @@ static int all_awake(int threads, int64_t now)
 
 int rf_team_acquire(int want, int brief)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    static rf_once once = RF_ONCE_INIT;
     if (want <= 1 || !try_own()) return 1;
-    pthread_once(&once, register_fork);
+    rf_call_once(&once, register_fork);
     if (!cpus_in_mask) rf_team_cpus();
     if (want > cpus_in_mask && !atomic_load_explicit(&team.exceeds, memory_order_relaxed)) want = cpus_in_mask;
     if (want > RF_MAX_THREADS) want = RF_MAX_THREADS;
@@ -359,9 +320,7 @@ void rf_team_run(rf_task task, void *arg, int threads)
     team.task = task;
     team.arg = arg;
     team.threads = threads;
-#ifdef __linux__
-    team.cpu = sched_getcpu();
-#endif
+    team.cpu = rf_current_cpu();
     atomic_store(&team.running, (unsigned)threads - 1);
     for (int i = 1; i < threads; ++i) give_job(&team.workers[i]);
     task(arg, 0, threads);

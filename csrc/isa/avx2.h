@@ -6,7 +6,7 @@
 #else
 #pragma GCC target("avx2,fma")
 #endif
-#include <immintrin.h>
+#include "intrinsics.h"
 
 #define RF_LANES (32 / (int)sizeof(rf_real))
 #define RF_MR4 3

@@ -6,7 +6,7 @@
 #else
 #pragma GCC target("avx2,fma")
 #endif
-#include <immintrin.h>
+#include "intrinsics.h"
 
 #include "avx512_tiles.h"
 

@@ -1,25 +1,30 @@
 /* operations.c: every operation of one ISA header, in one element type, against plain C: each value in each lane, NaN,
  * infinities, zeros of both signs and subnormals among them, with and without subnormals flushed. Compiled once for each ISA and
  * type, with RF_ISA, RF_ISA_HEADER and RF_F32 or RF_F64 defined (emulated.sh). */
-#define _GNU_SOURCE /* MAP_ANONYMOUS */
+#include "system.h"
+
 #include <float.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "rnnfast.h"
 
-static int run(void);
+static int run(void), frame_is_aligned(void);
 #define NAME_OF(isa) #isa
 #define NAME(isa) NAME_OF(isa)
 
 int main(void) /* before the ISA's region: this must run everywhere */
 {
-    for (int i = 0; i < rf_isa_count(); ++i)
-        if (strcmp(rf_isa_name(i), NAME(RF_ISA)) == 0 && rf_isa_present(i)) return run();
-    printf("operations of %s: not on this CPU\n", NAME(RF_ISA));
-    return 0;
+    int present = 0, aligned = 1;
+    for (int i = 0; i < rf_isa_count(); ++i) present |= strcmp(rf_isa_name(i), NAME(RF_ISA)) == 0 && rf_isa_present(i);
+    if (!present) {
+        printf("operations of %s: not on this CPU\n", NAME(RF_ISA));
+        return 0;
+    }
+    for (int i = 0; i < 8; ++i) {
+        MOVE_STACK();
+        aligned &= frame_is_aligned();
+    }
+    if (!aligned) printf("operations of %s: vectors in a stack frame are not aligned\n", NAME(RF_ISA));
+    return run() || !aligned || !stack_was_moved();
 }
 
 #include "isa/open.h"
@@ -190,13 +195,8 @@ static void all_combinations(int flushed)
 /* loads and stores of the first n elements, at any address, up to the last one that may be touched */
 static void partial(void)
 {
-    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    char *pages = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (pages == MAP_FAILED || mprotect(pages + page, page, PROT_NONE) != 0) {
-        ++failures;
-        return;
-    }
-    rf_real *end = (rf_real *)(pages + page), out[RF_LANES];
+    const guarded memory = guard((RF_LANES + 2) * sizeof(rf_real));
+    rf_real *end = (rf_real *)memory.end, out[RF_LANES];
     for (int n = 0; n <= RF_LANES; ++n)
         for (int first = 0; first < VALUES; ++first) {
             rf_real *p = end - n;
@@ -215,7 +215,7 @@ static void partial(void)
                 for (int i = n; i < 2 * RF_LANES; ++i) expect("after store_n", SAME, around[i], 7, (rf_real)n, 0, 0, i);
             }
         }
-    munmap(pages, 2 * page);
+    unguard(memory);
 }
 
 static void whole(void)
@@ -273,6 +273,19 @@ static void turned(void)
 #else
 static void turned(void) {}
 #endif
+
+/* Vectors in a stack frame, alone and as the interpreter's working memory has them (rf_run), are aligned, wherever the caller's
+ * stack is. The address goes through assembly, since a compiler takes the alignment that it owes for granted. */
+static __attribute__((noinline)) int frame_is_aligned(void)
+{
+    struct { const void *step; rf_vec work[3]; } frame;
+    rf_vec alone = v_set1(1);
+    uintptr_t first = (uintptr_t)&alone, second = (uintptr_t)frame.work;
+    v_pin(alone);
+    frame.work[0] = alone;
+    __asm__ __volatile__("" : "+r"(first), "+r"(second) : : "memory");
+    return first % _Alignof(rf_vec) == 0 && second % _Alignof(rf_vec) == 0;
+}
 
 static int run(void)
 {

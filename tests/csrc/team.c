@@ -1,16 +1,8 @@
 /* team.c: the thread team and kept blocks under many callers, changing numbers of threads, and forks; no Python. With
  * -fsanitize=thread (tests/thread_sanitizer.sh) every access of csrc/team.c and csrc/memory.c is watched. */
-#ifdef __linux__
-#define _GNU_SOURCE /* CPU affinity */
-#endif
-#include <pthread.h>
-#include <sched.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/wait.h>
+#include "system.h"
+
 #include <time.h>
-#include <unistd.h>
 
 #include "rnnfast.h"
 
@@ -46,48 +38,47 @@ static int one_call(int want, int brief)
     return 1;
 }
 
-static void *caller(void *arg)
+typedef struct calls { int first, right; } calls;
+
+static RF_THREAD_MAIN caller(void *arg)
 {
     enum { LARGE = 1 << 20 }; /* bytes; such a block is kept when freed, and given to whoever asks next */
-    long right = 0;
+    calls *mine = arg;
     for (int i = 0; i < CALLS; ++i) {
         char *block = rf_alloc(LARGE);
         block[i] = (char)i;
-        right += one_call(1 + (i + (int)(size_t)arg) % MOST, i % 2);
+        mine->right += one_call(1 + (i + mine->first) % MOST, i % 2);
         rf_free(block, LARGE);
         if (i % 50 == 0) {
             rf_trim();
-            nanosleep(&(struct timespec){0, 1000000}, NULL); /* workers fall asleep in between */
+            sleep_ms(1); /* workers fall asleep in between */
         }
     }
-    return (void *)right;
+    return 0;
 }
 
 static int many_callers(void)
 {
-    pthread_t threads[CALLERS];
-    long right = 0;
-    for (size_t i = 0; i < CALLERS; ++i)
-        if (pthread_create(&threads[i], NULL, caller, (void *)i) != 0) abort();
+    calls each[CALLERS];
+    void *args[CALLERS];
+    int right = 0;
     for (int i = 0; i < CALLERS; ++i) {
-        void *result;
-        pthread_join(threads[i], &result);
-        right += (long)result;
+        each[i] = (calls){i, 0};
+        args[i] = &each[i];
     }
-    printf("team: %ld of %d calls of %d callers right\n", right, CALLERS * CALLS, CALLERS);
+    in_threads(CALLERS, caller, args);
+    for (int i = 0; i < CALLERS; ++i) right += each[i].right;
+    printf("team: %d of %d calls of %d callers right\n", right, CALLERS * CALLS, CALLERS);
     return right == CALLERS * CALLS;
 }
 
 /* children of a process whose team has run make teams of their own */
+static int two_calls(void) { return one_call(MOST, 0) && one_call(2, 1); }
+
 static int forks(void)
 {
     int right = 0;
-    for (int i = 0; i < FORKS; ++i) {
-        int status = 1;
-        const pid_t child = fork();
-        if (child == 0) _exit(one_call(MOST, 0) && one_call(2, 1) ? 0 : 1);
-        right += child > 0 && waitpid(child, &status, 0) == child && status == 0 && one_call(MOST, 0);
-    }
+    for (int i = 0; i < FORKS; ++i) right += succeeds_in_child(two_calls) && one_call(MOST, 0);
     printf("team: %d of %d forked children right\n", right, FORKS);
     return right == FORKS;
 }
@@ -105,7 +96,7 @@ static int brief_calls(void)
     end = time(NULL) + 20; /* after a call that lost its processor the next ones count as long: on a busy machine, once more */
     for (int i = 0; i == 0 || i % 20 || (alone <= 10 && time(NULL) < end); ++i) {
         if (i % 20 == 0) alone = 0;
-        nanosleep(&(struct timespec){0, 20000000}, NULL);
+        sleep_ms(20);
         const int threads = rf_team_acquire(2, 1);
         alone += threads == 1;
         rf_team_release(threads);
@@ -144,20 +135,18 @@ static void late(void *arg, int thread, int threads)
 {
     (void)arg;
     for (int i = 0; i < 2; ++i) {
-        if (thread > 0) nanosleep(&(struct timespec){0, 50000000}, NULL);
+        if (thread > 0) sleep_ms(50);
         if (i == 0) rf_team_barrier(threads);
     }
 }
 
 static int patience(void)
 {
-    struct timespec before, after;
     const int threads = rf_team_acquire(2, 0);
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &before);
+    const double before = thread_ms();
     rf_team_run(late, NULL, threads);
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &after);
+    const double ms = thread_ms() - before;
     rf_team_release(threads);
-    const double ms = 1e3 * (after.tv_sec - before.tv_sec) + 1e-6 * (after.tv_nsec - before.tv_nsec);
     printf("team: %.1f ms of processor time to wait 100 ms\n", ms);
     return threads == 2 && ms < 20;
 }
@@ -165,25 +154,20 @@ static int patience(void)
 /* one CPU in the mask: no second thread, unless a test wants it */
 static int few_cpus(void)
 {
-#ifdef __linux__
-    cpu_set_t every, one;
-    if (pthread_getaffinity_np(pthread_self(), sizeof every, &every) != 0) return 0;
-    CPU_ZERO(&one);
-    for (int cpu = 0; CPU_COUNT(&one) == 0; ++cpu)
-        if (CPU_ISSET(cpu, &every)) CPU_SET(cpu, &one);
+    rf_cpus every;
+    const int count = rf_affinity(&every);
+    rf_cpus one = every;
+    keep_one(&one);
     rf_team_exceed(0);
-    pthread_setaffinity_np(pthread_self(), sizeof one, &one);
+    set_own_affinity(&one);
     const int cpus = rf_team_cpus(), alone = rf_team_acquire(4, 0);
     rf_team_release(alone);
-    pthread_setaffinity_np(pthread_self(), sizeof every, &every);
+    set_own_affinity(&every);
     const int all = rf_team_cpus(), together = rf_team_acquire(RF_MAX_THREADS, 0);
     rf_team_release(together);
     rf_team_exceed(1);
-    printf("team: %d threads on %d CPU, %d on %d\n", alone, cpus, together, CPU_COUNT(&every));
-    return cpus == 1 && alone == 1 && all == CPU_COUNT(&every) && together <= all;
-#else
-    return 1;
-#endif
+    printf("team: %d threads on %d CPU, %d on %d\n", alone, cpus, together, count);
+    return cpus == 1 && alone == 1 && all == count && together <= all;
 }
 
 /* a second open scratch is another one, and the first stays as it is */
@@ -209,6 +193,6 @@ int main(int argc, char **argv)
     (void)argv;
     rf_team_let_rest(0); /* the team is what is tested, however busy the machine */
     rf_team_exceed(1);   /* and however few its CPUs */
-    const int right = many_callers() & brief_calls() & votes() & patience() & few_cpus() & scratch();
-    return (argc > 1 || forks()) && right ? 0 : 1;
+    const int right = many_callers() & brief_calls() & votes() & patience() & scratch() & (!HAS_AFFINITY || few_cpus());
+    return (argc > 1 || !HAS_FORK || forks()) && right ? 0 : 1;
 }
