@@ -6,8 +6,8 @@
  *             rf_condition_broadcast (wakes all); RF_CONDITION_INIT
  * once        rf_once, rf_call_once(once, function); RF_ONCE_INIT
  * threads     rf_thread, rf_thread_start(thread, function, arg, bytes of stack): 1, or 0 on failure. The thread is detached and
- *             gets no signals, which are for the threads of Python. Its function is RF_THREAD_MAIN name(void *arg); it returns 0.
- *             rf_yield; rf_at_fork(function): called in every forked child from now on
+ *             gets no signals, which are for the threads of Python. Its function is RF_THREAD_MAIN name(void *arg), and
+ *             returns 0. rf_yield; rf_at_fork(function): called in every forked child from now on
  * CPUs        rf_cpus, a set of CPUs. rf_affinity(cpus): those on which the calling thread may run; returns how many, at least
  *             1. rf_cpus_same(a, b); rf_set_affinity(thread, cpus). rf_current_cpu: the one the calling thread is on, or -1;
  *             rf_leave_cpu(cpu, cpus): moves the calling thread from it to another of the set, where the system needs to be

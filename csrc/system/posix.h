@@ -1,4 +1,4 @@
-/* system/posix.h: portable.h on Linux (glibc, musl), macOS and other systems with POSIX threads. Sets of CPUs are Linux's alone. */
+/* system/posix.h: portable.h on Linux (glibc, musl), macOS and other systems with POSIX threads. Linux alone has affinity. */
 #if defined(__linux__)
 #define _GNU_SOURCE /* CPU affinity, MADV_HUGEPAGE */
 #elif defined(__APPLE__)
@@ -20,7 +20,7 @@ static inline int64_t rf_clock_ns(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* ---- mutexes, conditions, once -------------------------------------------------------------------------------------------------- */
+/* ---- mutexes, conditions, once ------------------------------------------------------------------------------------------ */
 typedef pthread_mutex_t rf_mutex;
 #define RF_MUTEX_INIT PTHREAD_MUTEX_INITIALIZER
 static inline void rf_mutex_init(rf_mutex *mutex) { pthread_mutex_init(mutex, NULL); }
@@ -38,7 +38,7 @@ typedef pthread_once_t rf_once;
 #define RF_ONCE_INIT PTHREAD_ONCE_INIT
 static inline void rf_call_once(rf_once *once, void (*function)(void)) { pthread_once(once, function); }
 
-/* ---- threads ------------------------------------------------------------------------------------------------------------- */
+/* ---- threads ------------------------------------------------------------------------------------------------------------ */
 typedef pthread_t rf_thread;
 #define RF_THREAD_MAIN void *
 
@@ -60,7 +60,7 @@ static inline int rf_thread_start(rf_thread *thread, void *(*function)(void *), 
 static inline void rf_yield(void) { sched_yield(); }
 static inline void rf_at_fork(void (*function)(void)) { pthread_atfork(NULL, NULL, function); }
 
-/* ---- CPUs ---------------------------------------------------------------------------------------------------------------- */
+/* ---- CPUs --------------------------------------------------------------------------------------------------------------- */
 static inline int rf_cpus_online(void)
 {
     const long count = sysconf(_SC_NPROCESSORS_ONLN);
@@ -99,13 +99,13 @@ static inline int rf_current_cpu(void) { return -1; }
 static inline void rf_leave_cpu(int cpu, const rf_cpus *cpus) { (void)cpu, (void)cpus; }
 #endif
 
-/* ---- an address of each thread ---------------------------------------------------------------------------------------------- */
+/* ---- an address of each thread ------------------------------------------------------------------------------------------ */
 typedef pthread_key_t rf_key;
 #define RF_DESTRUCTOR void
 static inline int rf_key_create(rf_key *key, void (*destructor)(void *)) { return pthread_key_create(key, destructor) == 0; }
 static inline int rf_key_set(rf_key key, void *address) { return pthread_setspecific(key, address) == 0; }
 
-/* ---- memory -------------------------------------------------------------------------------------------------------------- */
+/* ---- memory ------------------------------------------------------------------------------------------------------------- */
 static inline void *rf_aligned_alloc(size_t align, size_t bytes)
 {
     void *p;

@@ -19,7 +19,7 @@ static inline int64_t rf_clock_ns(void)
     return ticks.QuadPart / second.QuadPart * 1000000000 + ticks.QuadPart % second.QuadPart * 1000000000 / second.QuadPart;
 }
 
-/* ---- mutexes, conditions, once -------------------------------------------------------------------------------------------------- */
+/* ---- mutexes, conditions, once ------------------------------------------------------------------------------------------ */
 typedef SRWLOCK rf_mutex;
 #define RF_MUTEX_INIT SRWLOCK_INIT
 static inline void rf_mutex_init(rf_mutex *mutex) { InitializeSRWLock(mutex); }
@@ -29,7 +29,10 @@ static inline void rf_mutex_unlock(rf_mutex *mutex) { ReleaseSRWLockExclusive(mu
 typedef CONDITION_VARIABLE rf_condition;
 #define RF_CONDITION_INIT CONDITION_VARIABLE_INIT
 static inline void rf_condition_init(rf_condition *condition) { InitializeConditionVariable(condition); }
-static inline void rf_condition_wait(rf_condition *condition, rf_mutex *mutex) { SleepConditionVariableSRW(condition, mutex, INFINITE, 0); }
+static inline void rf_condition_wait(rf_condition *condition, rf_mutex *mutex)
+{
+    SleepConditionVariableSRW(condition, mutex, INFINITE, 0);
+}
 static inline void rf_condition_signal(rf_condition *condition) { WakeConditionVariable(condition); }
 static inline void rf_condition_broadcast(rf_condition *condition) { WakeAllConditionVariable(condition); }
 
@@ -43,7 +46,7 @@ static inline void rf_call_once(rf_once *once, void (*function)(void))
     InitOnceComplete(once, 0, NULL);
 }
 
-/* ---- threads ------------------------------------------------------------------------------------------------------------- */
+/* ---- threads ------------------------------------------------------------------------------------------------------------ */
 typedef HANDLE rf_thread;
 #define RF_THREAD_MAIN DWORD WINAPI
 
@@ -56,7 +59,7 @@ static inline int rf_thread_start(rf_thread *thread, DWORD(WINAPI *function)(voi
 static inline void rf_yield(void) { SwitchToThread(); }
 static inline void rf_at_fork(void (*function)(void)) { (void)function; }
 
-/* ---- CPUs ---------------------------------------------------------------------------------------------------------------- */
+/* ---- CPUs --------------------------------------------------------------------------------------------------------------- */
 typedef GROUP_AFFINITY rf_cpus;
 static inline int rf_affinity(rf_cpus *cpus)
 {
@@ -69,7 +72,7 @@ static inline void rf_set_affinity(rf_thread thread, const rf_cpus *cpus) { SetT
 static inline int rf_current_cpu(void) { return -1; }
 static inline void rf_leave_cpu(int cpu, const rf_cpus *cpus) { (void)cpu, (void)cpus; }
 
-/* ---- an address of each thread ---------------------------------------------------------------------------------------------- */
+/* ---- an address of each thread ------------------------------------------------------------------------------------------ */
 typedef DWORD rf_key;
 #define RF_DESTRUCTOR void WINAPI /* of the destructor */
 static inline int rf_key_create(rf_key *key, void(WINAPI *destructor)(void *))
@@ -79,7 +82,7 @@ static inline int rf_key_create(rf_key *key, void(WINAPI *destructor)(void *))
 }
 static inline int rf_key_set(rf_key key, void *address) { return FlsSetValue(key, address) != 0; }
 
-/* ---- memory -------------------------------------------------------------------------------------------------------------- */
+/* ---- memory ------------------------------------------------------------------------------------------------------------- */
 static inline void *rf_aligned_alloc(size_t align, size_t bytes) { return _aligned_malloc(bytes, align); }
 static inline void rf_aligned_free(void *p) { _aligned_free(p); }
 static inline void rf_use_huge_pages(void *p, size_t bytes) { (void)p, (void)bytes; } /* they need a privilege */

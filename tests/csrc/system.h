@@ -1,4 +1,4 @@
-/* tests/csrc/system.h: what the C tests need of the operating system beside csrc/portable.h. Included before all system headers. */
+/* tests/csrc/system.h: what the C tests need of the operating system beside csrc/portable.h; included first, as that. */
 #include "portable.h"
 
 #include <stdio.h>
