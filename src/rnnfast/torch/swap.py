@@ -1,0 +1,1 @@
+Entry=Report=accelerate=restore=None
