@@ -13,23 +13,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rnnfast._types import Array
+from rnnfast._types import Array, FloatDType
 from rnnfast.layers import Layer
 from rnnfast.stack_tape import StackTape
 
 Tensors: TypeAlias = Sequence[Tensor | None]
-NUMPY = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}  # the dtypes that the kernels have
+# the dtypes that the kernels have
+NUMPY: dict[torch.dtype, FloatDType] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+KINDS = (Tensor, torch.nn.Parameter)  # of tensors whose memory is just what it seems: no subclass
 
 
 def plain(t: Any) -> bool:
-    """Whether it is a tensor whose memory NumPy can read: dense, on the CPU, of one of the kernels' dtypes, no subclass."""
-    return (
-        (type(t) is Tensor or type(t) is torch.nn.Parameter)
-        and t.is_cpu
-        and t.dtype in NUMPY
-        and t.layout is torch.strided
-        and not t.is_nested
-    )
+    """Whether it is a tensor whose memory NumPy can read: dense, on the CPU, of one of the kernels' dtypes."""
+    return type(t) in KINDS and t.is_cpu and t.dtype in NUMPY and t.layout is torch.strided and not t.is_nested
 
 
 def ordinary() -> bool:
@@ -45,8 +41,9 @@ def ordinary() -> bool:
 
 
 def array(t: Tensor) -> Array:
-    """Of the same memory."""
-    return t.numpy(force=True) if t.is_neg() else t.detach().numpy()
+    """Of the same memory; force: without its graph."""
+    found: Array = t.numpy(force=True)
+    return found
 
 
 def parameter(t: Tensor) -> Array:
@@ -77,7 +74,8 @@ class Packing(NamedTuple):
 
     def unpad(self, padded: Array) -> Array:
         """(T, B, n) -> (sum of lengths, n)"""
-        return padded[self.mask]
+        rows: Array = padded[self.mask]
+        return rows
 
 
 class Pass(NamedTuple):
@@ -85,9 +83,8 @@ class Pass(NamedTuple):
     the parameters.
 
     layer: of the form of the pass, without parameters. states: how many there are. inputs: names of the cell's inputs. lengths:
-    of the samples, for batches that are not packed. drops: whether random numbers are drawn, from a generator with this seed.
-    draws: what stands for random numbers otherwise. again: the same pass by PyTorch's own operations, (y, *states) of tensors,
-    for derivatives of derivatives; None where there is none.
+    of the samples, for batches that are not packed. seed: of the random numbers, if there are any. again: the same pass by
+    PyTorch's own operations, (y, *states) of tensors, for derivatives of derivatives; None where there is none.
     """
 
     layer: Layer[Any]
@@ -96,7 +93,6 @@ class Pass(NamedTuple):
     lengths: Any = None
     packing: Packing | None = None
     seed: int | None = None
-    draws: Any = None
     again: Callable[..., Sequence[Tensor]] | None = None
 
     def given(self, tensors: Tensors) -> tuple[Layer[Any], Array, Any, Any, Any]:
@@ -117,7 +113,7 @@ class Pass(NamedTuple):
     def record(self, tensors: Tensors) -> tuple[Array, tuple[Array, ...], StackTape[Any]]:
         """y, the final states and the tape."""
         layer, x, state, lengths, inputs = self.given(tensors)
-        y, last, tape = layer._record(x, state, lengths, inputs, self.seed, self.draws)
+        y, last, tape = layer._record(x, state, lengths, inputs, self.seed)
         return y, last if self.states > 1 else (last,), tape
 
     def results(self, y: Array, last: tuple[Array, ...]) -> tuple[Tensor, ...]:
@@ -153,13 +149,14 @@ class Pass(NamedTuple):
             what = "a pass with dropout" if self.again is not None else "this cell"
             raise RuntimeError(f"rnnfast.torch: expected a backward pass with create_graph=False, since {what} has no second "
                                "derivatives, got create_graph=True; use PyTorch's own modules for those")  # fmt: skip
-        with torch.enable_grad(), torch.backends.mkldnn.flags(enabled=False):  # oneDNN's LSTM has first derivatives alone
+        create_graph = torch.is_grad_enabled()
+        with torch.enable_grad():
             # views: one tensor may stand in two places, each of which has a gradient of its own
             own = [t.view_as(t) if t is not None and need else t for t, need in zip(tensors, needs, strict=True)]
             pairs = [(y, d) for y, d in zip(self.again(*own), grads, strict=True) if d is not None]
             wanted = [t for t, need in zip(own, needs, strict=True) if need and t is not None]
             ys, ds = zip(*pairs, strict=True)
-            found = iter(torch.autograd.grad(ys, wanted, ds, create_graph=torch.is_grad_enabled(), allow_unused=True))
+            found = iter(torch.autograd.grad(ys, wanted, ds, create_graph=create_graph, allow_unused=True))
         return [next(found) if need else None for need in needs]
 
 
@@ -191,7 +188,7 @@ class Recurrence(torch.autograd.Function):
 
 def run(what: Pass, tensors: Tensors) -> tuple[Tensor, ...]:
     """y and the final states, with a graph where autograd wants one."""
-    if torch.is_grad_enabled() and any([t is not None and t.requires_grad for t in tensors]):
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
         found: tuple[Tensor, ...] = Recurrence.apply(what, *tensors)  # type: ignore[no-untyped-call]
         return found
     return what.infer(tensors)
