@@ -279,6 +279,9 @@ def test_batched_gradients(cell):
 
     one_by_one = torch.stack([torch.autograd.grad(plain(leaf)[0], leaf, d)[0] for d in several])
     assert_same([batched(ours)], [one_by_one])
+    y, _ = ours(leaf)
+    found = torch.vmap(lambda d: torch.autograd.grad(y, leaf, d, retain_graph=True)[0])(several)
+    assert_same([found], [one_by_one])
 
 
 def test_forward_mode_is_pytorchs(cell, passes):
@@ -299,7 +302,7 @@ def test_tracing_and_modes_are_pytorchs(cell, passes):
 
     plain, ours = pair(cell, 3, 4)
     x = torch.randn(4, 2, 3, dtype=F64)
-    traced = torch.jit.trace(ours, x)
+    traced = torch.jit.trace(ours, x, check_trace=False)  # which would call the module once more, untraced
     assert_same([traced(x)[0]], [plain(x)[0]])
     counts = []
     for net in (ours, plain):
@@ -345,6 +348,7 @@ def test_torch_compile_breaks_the_graph_at_the_module(cell, passes):
         found.append([y, *[p.grad for p in net.parameters()]])
     assert_same(*found)
     assert len(graphs) == 2 and passes  # before the module and after it; nothing inside of it
+    torch._dynamo.reset()
     with pytest.raises(torch._dynamo.exc.Unsupported):
         torch.compile(Around(ours), backend=backend, fullgraph=True)(x)
 

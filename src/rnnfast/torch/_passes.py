@@ -40,6 +40,12 @@ def ordinary() -> bool:
     )
 
 
+def batched(d: Tensor | None) -> bool:
+    """Whether a gradient stands for several: under vmap, or with is_grads_batched."""
+    functorch = torch._C._functorch
+    return d is not None and (functorch.is_functorch_wrapped_tensor(d) or functorch.is_legacy_batchedtensor(d))
+
+
 def array(t: Tensor) -> Array:
     """Of the same memory; force: without its graph."""
     found: Array = t.numpy(force=True)
@@ -178,7 +184,7 @@ class Recurrence(torch.autograd.Function):
         what: Pass = ctx.what
         *tensors, _ = ctx.saved_tensors  # raises where one was changed in place, or where the graph was freed
         needs = ctx.needs_input_grad[1:]
-        if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
+        if torch.is_grad_enabled() or any(batched(d) for d in grads):
             return None, *what.gradients_with_graph(tensors, needs, grads)
         tape, ctx.tape = ctx.tape, None
         if tape is None:  # a second backward with retain_graph: a tape is used once, and recorded again with the same draws

@@ -177,9 +177,7 @@ def _layer_of(module: Cell, w: Tensor) -> Layer[Any]:
     """The module's layer with the dtype that its parameters have now; in `eval` mode without anything random."""
     form = module._layer._form
     if w.dtype not in NUMPY:
-        raise TypeError(
-            f"rnnfast.torch.Cell: expected parameters in float32 or float64, got {w.dtype}; use net.to(torch.float32)"
-        )
+        raise TypeError(f"parameters: expected torch.float32 or torch.float64, got {w.dtype}; use net.to(torch.float32)")
     form = form._replace(dtype=NUMPY[w.dtype])
     if not module.training:
         variant = form.variant if isinstance(form.variant, Variant) else form.variant.at_inference
