@@ -281,7 +281,7 @@ def test_fifty_steps_of_training(optimizer, lr):
             torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
             steps.step()
             losses[-1].append(loss.item())
-    assert losses[0][-1] < 0.8 * losses[0][0]
+    assert losses[0][-1] < losses[0][0] - 0.03
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-8, atol=1e-8)
 
 
