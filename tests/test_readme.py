@@ -76,8 +76,10 @@ def _run(page: Path) -> dict[int, str | Exception]:
 @pytest.mark.parametrize("block", [block for page in PAGES for block in python_blocks(page)], ids=str)
 def test_python_block(block):
     outcome = outcomes(block.page)[block.line]
-    if isinstance(outcome, ModuleNotFoundError) and outcome.name in OPTIONAL:
-        pytest.skip(f"{block}: {outcome.name} is not installed")
+    so_far = [found for line, found in outcomes(block.page).items() if line <= block.line]
+    missing = [found.name for found in so_far if isinstance(found, ModuleNotFoundError) and found.name in OPTIONAL]
+    if missing and isinstance(outcome, (ModuleNotFoundError, NameError)):  # or it uses what a block before it did not import
+        pytest.skip(f"{block}: {missing[0]} is not installed")
     if isinstance(outcome, Exception):
         raise outcome
     assert outcome.strip() == block.output.strip()

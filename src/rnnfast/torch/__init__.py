@@ -13,7 +13,7 @@ except ModuleNotFoundError as missing:
     if missing.name != "torch":
         raise
     remedy = 'pip install "rnnfast[torch]"'
-    raise ImportError(f"rnnfast.torch: expected PyTorch to be installed, got none; {remedy}", name="torch") from None
+    raise ModuleNotFoundError(f"rnnfast.torch: expected PyTorch to be installed, got none; {remedy}", name="torch") from None
 
 from rnnfast.torch.cell import Cell
 from rnnfast.torch.modules import GRU, LSTM, RNN

@@ -18,6 +18,7 @@ from rnnfast.layers import Layer
 from rnnfast.stack_tape import StackTape
 
 Tensors: TypeAlias = Sequence[Tensor | None]
+Index: TypeAlias = np.ndarray[Any, np.dtype[np.intp]]
 # the dtypes that the kernels have
 NUMPY: dict[torch.dtype, FloatDType] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 KINDS = (Tensor, torch.nn.Parameter)  # of tensors whose memory is just what it seems: no subclass
@@ -46,42 +47,44 @@ def batched(d: Tensor | None) -> bool:
     return d is not None and (functorch.is_functorch_wrapped_tensor(d) or functorch.is_legacy_batchedtensor(d))
 
 
-def array(t: Tensor) -> Array:
-    """Of the same memory; force: without its graph."""
+def array(t: Any) -> Array:
+    """A tensor's, of the same memory; force: without its graph."""
     found: Array = t.numpy(force=True)
     return found
 
 
-def parameter(t: Tensor) -> Array:
-    """Of the same memory if that is in C order, as the kernels want parameters."""
+def parameter(t: Any) -> Array:
+    """A tensor's, of the same memory if that is in C order, as the kernels want parameters."""
     a = array(t)
     return a if a.flags.c_contiguous else np.ascontiguousarray(a)
 
 
 class Packing(NamedTuple):
-    """How a PackedSequence lies in a padded batch. mask (T, B): True where a sample has a step; B samples in the order of
-    falling length, so row after row of `mask` its True elements are the rows of the packed data."""
+    """How a PackedSequence lies in a padded batch (T, B), whose samples are in the order of falling length: places: of each row
+    of the packed data, its number among the rows of the padded one."""
 
-    mask: np.ndarray[Any, np.dtype[np.bool_]]
-    lengths: np.ndarray[Any, np.dtype[np.intp]]
+    T: int
+    B: int
+    places: Index
+    lengths: Index
 
     @classmethod
     def of(cls, batch_sizes: Tensor) -> Packing:
         """batch_sizes (T,): of a PackedSequence."""
         sizes = batch_sizes.numpy()
-        mask = sizes[:, None] > np.arange(sizes[0])
-        return cls(mask, mask.sum(0))
+        mask = sizes[:, None] > np.arange(sizes[0])  # (T, B): True where a sample has a step
+        return cls(len(sizes), int(sizes[0]), np.flatnonzero(mask), mask.sum(0))
 
     def pad(self, rows: Array) -> Array:
         """(sum of lengths, n) -> (T, B, n), in which the padding is not set, since the kernels do not read it."""
-        padded = np.empty((*self.mask.shape, rows.shape[1]), rows.dtype)
-        padded[self.mask] = rows
-        return padded
+        width = rows.shape[1]
+        padded = np.empty((self.T * self.B, width), rows.dtype)
+        padded[self.places] = rows
+        return padded.reshape(self.T, self.B, width)
 
     def unpad(self, padded: Array) -> Array:
         """(T, B, n) -> (sum of lengths, n)"""
-        rows: Array = padded[self.mask]
-        return rows
+        return padded.reshape(self.T * self.B, -1).take(self.places, axis=0)
 
 
 class Pass(NamedTuple):
@@ -103,18 +106,17 @@ class Pass(NamedTuple):
 
     def given(self, tensors: Tensors) -> tuple[Layer[Any], Array, Any, Any, Any]:
         """The layer with parameters, and its arguments x, state, lengths and inputs."""
-        x, *rest = tensors
+        blank, last = self.layer, 1 + self.states + len(self.inputs)
+        layer: Layer[Any] = blank.__new__(type(blank))  # of this call alone: any number of threads may call a module
+        layer.__dict__.update(blank.__dict__, _params=dict(zip(blank._shapes, map(parameter, tensors[last:]), strict=True)))
+        x, *states = [None if t is None else array(t) for t in tensors[: 1 + self.states]]
         assert x is not None
-        states, inputs = rest[: self.states], rest[self.states : self.states + len(self.inputs)]
-        initial = tuple([None if t is None else array(t) for t in states])
-        named = {name: array(t) for name, t in zip(self.inputs, inputs, strict=True) if t is not None}
-        params = zip(self.layer._shapes, rest[self.states + len(self.inputs) :], strict=True)
-        layer: Layer[Any] = self.layer.__new__(type(self.layer))  # of this call alone: any number of threads may call a module
-        layer.__dict__.update(self.layer.__dict__, _params={name: parameter(t) for name, t in params if t is not None})
-        data, lengths = array(x), self.lengths
+        inputs, lengths = None, self.lengths
+        if self.inputs:
+            inputs = dict(zip(self.inputs, map(array, tensors[1 + self.states : last]), strict=True))
         if self.packing is not None:
-            data, lengths = self.packing.pad(data), self.packing.lengths
-        return layer, data, initial if self.states > 1 else initial[0], lengths, named or None
+            x, lengths = self.packing.pad(x), self.packing.lengths
+        return layer, x, tuple(states) if self.states > 1 else states[0], lengths, inputs
 
     def record(self, tensors: Tensors) -> tuple[Array, tuple[Array, ...], StackTape[Any]]:
         """y, the final states and the tape."""
@@ -141,8 +143,7 @@ class Pass(NamedTuple):
         if packing is not None and d is not None:
             d = packing.pad(d)
         ends = tuple([None if t is None else array(t) for t in dlast])
-        first, count = 1 + self.states, len(self.inputs)
-        need_inputs = any(needs[first : first + count])
+        need_inputs = any(needs[1 + self.states : 1 + self.states + len(self.inputs)])
         g = tape.backward(d, ends if self.states > 1 else ends[0], need_x=needs[0], need_inputs=need_inputs)
         dx = g.x if packing is None or g.x is None else packing.unpad(g.x)
         found = [dx, *(g.state if self.states > 1 else (g.state,)), *(g.inputs.get(k) for k in self.inputs)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from functools import cache, lru_cache, partial
 from typing import Any
@@ -38,9 +37,12 @@ def _pass(mode: str, dtype: torch.dtype, dropout: float, *arguments: Any) -> Pas
     return Pass(layer, 2 if mode == "LSTM" else 1, again=partial(_by_torch, mode, layer._form))
 
 
+_compiler = torch._C._dynamo.eval_frame.get_eval_frame_callback  # None where torch.compile does not look at what is called
+
+
 @cache
 def _unseen() -> Any:
-    """`run` where torch.compile does not look into it. Making it imports torch.compile."""
+    """`run`, into which torch.compile does not look."""
     return torch.compiler.disable(run)  # type: ignore[no-untyped-call]
 
 
@@ -85,7 +87,7 @@ class _Accelerated(torch.nn.RNNBase):
         if packed:
             again = partial(_by_torch, self.mode, what.layer._form, batch_sizes=batch_sizes)
             what = what._replace(packing=Packing.of(batch_sizes), again=again)
-        compute = _unseen() if "torch._dynamo" in sys.modules else run
+        compute = run if _compiler() is None else _unseen()
         y, *last = compute(what, (x, *initial, *flat))
         if unsorted_indices is not None:
             last = [t.index_select(1, unsorted_indices) for t in last]
