@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -21,6 +20,7 @@ import numpy as np
 
 import rnnfast
 from bars import Bar, against
+from calls import medians
 from compare import QUICK_RACE, counts, listed, race_all
 from machine import machine, versions
 from results import Results, Row
@@ -36,7 +36,7 @@ SMALL = (
     Shape("call-h64", 64, 64, 1, 1, "one step"),
     Shape("call-h16", 16, 16, 4, 20, "20"),
 )
-CALLS = 400  # of each kind, interleaved
+ROUNDS = 60  # of the small calls
 
 
 class Cost(NamedTuple):
@@ -144,21 +144,14 @@ def entries(door: Door, threads: Sequence[int], shapes: list[str] | None, cells:
     ]
 
 
-def costs(door: Door, cells: list[str], calls: int) -> list[Cost]:
-    """Of small calls: of each kind one after the other, so that the caches hold the same for all."""
+def costs(door: Door, cells: list[str], rounds: int) -> list[Cost]:
+    """Of small calls, as calls.py measures them."""
     found = []
     for training in (False, True):
         for cell in cells:
             for shape in SMALL:
-                ways = door.small(cell, shape, training)
-                times: list[list[float]] = [[] for _ in ways]
-                for done in range(calls + calls // 4):
-                    for way, kept in zip(ways, times, strict=True):
-                        start = time.perf_counter()
-                        way()
-                        if done >= calls // 4:
-                            kept.append(time.perf_counter() - start)
-                found.append(Cost(cell, shape, training, *map(statistics.median, times)))
+                ways = dict(zip(("module", "layer", "alone"), door.small(cell, shape, training), strict=True))
+                found.append(Cost(cell, shape, training, **medians(ways, rounds)))
     return found
 
 
@@ -228,7 +221,7 @@ def main(arguments: list[str] | None = None) -> int:
         head = {"machine": machine(), "versions": versions(door.contenders), "absent": {}, "seconds": 0.0}
         results, todo = Results(head, []), entries(door, options.threads, options.shapes, options.cells)
         race_all(results, todo, door.contenders, options, options.out / f"{name}.json", end)
-        small = costs(door, options.cells, 20 if options.quick else CALLS)
+        small = costs(door, options.cells, 3 if options.quick else ROUNDS)
         bars = [*door.bars(results), *cost_bars(door.title, small)]
         wrong = disagreements(results)
         print(text(door, results, small), "", sep="\n")

@@ -175,6 +175,7 @@ def test_parametrized_weights(cell):
         parametrizations.weight_norm(ours, "weight_hh_l0")
         report = doors.accelerate(ours)
         assert report.swapped == [""] and isinstance(ours, getattr(doors, cell))
+        assert torch.equal(copy.deepcopy(ours)(x)[0], ours(x)[0])
         found = []
         for net in (ours, plain):
             for p in net.parameters():

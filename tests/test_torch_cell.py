@@ -131,6 +131,28 @@ def test_copies_and_state_dict(again):
     assert_same([module(x.double())[0].float()], [other(x)[0]], 1e-5)
 
 
+def local_cell():
+    @rnnfast.cell(gates="a", states="h", draws={"m": ("dropout", "sequence", "p")})
+    def Local(x, U, h, m, *, p=0.3, training):
+        y = np.tanh(x.a + U.a @ (h * m))
+        return 2 * y if training else y
+
+    return Local
+
+
+def test_a_pickle_of_a_cell_that_cannot_be_imported():
+    """It holds the traced formula, of training and of inference."""
+    module, x = Cell(local_cell(), 3, 4), torch.randn(5, 2, 3)
+    other = pickle.loads(pickle.dumps(module))
+    for training in (True, False):
+        found = []
+        for net in (module, other):
+            torch.manual_seed(1)
+            y, _ = net.train(training)(x)
+            found.append([y, *torch.autograd.grad(y.sin().sum(), list(net.parameters()))])
+        assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
 def test_arrangements_and_unused_results():
     module = Cell(zoo.MGU, 3, 4, batch_first=True, dtype=F64)
     x = torch.randn(2, 5, 3, dtype=F64, requires_grad=True)

@@ -195,9 +195,11 @@ class Recurrence(torch.autograd.Function):
 
 def run(what: Pass, tensors: Tensors) -> tuple[Tensor, ...]:
     """y and the final states, with a graph where autograd wants one."""
-    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
-        found: tuple[Tensor, ...] = Recurrence.apply(what, *tensors)  # type: ignore[no-untyped-call]
-        return found
+    if torch.is_grad_enabled():
+        for t in tensors:
+            if t is not None and t.requires_grad:
+                found: tuple[Tensor, ...] = Recurrence.apply(what, *tensors)  # type: ignore[no-untyped-call]
+                return found
     return what.infer(tensors)
 
 

@@ -67,9 +67,11 @@ class _Accelerated(torch.nn.RNNBase):
         if torch.compiler.is_compiling() or self.proj_size or not ordinary():
             return super().forward(input, hx)
         own, flat = self._parameters, self._flat_weights
-        if not all(own.get(name) is w for name, w in zip(self._flat_weights_names, flat, strict=True)):
-            self._update_flat_weights()  # weights that are computed, or were replaced
-            flat = self._flat_weights
+        for name, w in zip(self._flat_weights_names, flat, strict=True):
+            if own.get(name) is not w:  # computed, or replaced
+                self._update_flat_weights()
+                flat = self._flat_weights
+                break
         packed = isinstance(input, PackedSequence)
         parts: tuple[Any, ...] = input if packed else (input, None, None, None)
         x, batch_sizes, sorted_indices, unsorted_indices = parts
