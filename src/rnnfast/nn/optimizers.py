@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from rnnfast._engine import checks
+from rnnfast._engine.parameters import views
 from rnnfast._types import Array
 
 
@@ -75,39 +76,68 @@ class Optimizer:
         dtype = np.result_type(*params.values())
         if any(p.dtype != dtype for p in params.values()):
             raise TypeError(f"params: expected one dtype, got {', '.join(sorted({p.dtype.name for p in params.values()}))}")
-        ends = np.cumsum([p.size for p in params.values()]).tolist()
-        self._slices = [slice(end - p.size, end) for end, p in zip(ends, params.values(), strict=True)]
-        self._gradient, self._work = np.empty(ends[-1], dtype), np.empty(ends[-1], dtype)
-        self.state = {name: np.zeros(ends[-1], dtype) for name in self.moments}
+        size, shapes = sum(p.size for p in params.values()), {name: p.shape for name, p in params.items()}
+        self._gradient, self._work = np.empty(size, dtype), np.empty(size, dtype)
+        self._grads = views(self._gradient, shapes)
+        self._shapes = shapes
+        self.state = {name: np.zeros(size, dtype) for name in self.moments}
 
     def updates(self, params: Mapping[str, Array]) -> bool:
         """Whether the optimizer updates exactly these arrays."""
         return params.keys() == self._params.keys() and all(params[name] is a for name, a in self._params.items())
 
-    def step(self, grads: Mapping[str, Array]) -> None:
-        """Update the parameters once.
+    def flatten(self, grads: Mapping[str, Array]) -> Array:
+        """Copy all gradients one after the other into one array, for example to average it with those of other processes.
 
         Parameters
         ----------
         grads : mapping of str to ndarray
-            A gradient for each parameter, by its name and of its shape. The gradients are not changed.
+            A gradient for each parameter, by its name and of its shape.
+
+        Returns
+        -------
+        flat : ndarray
+            1-D, in the order of the parameters: the optimizer's own array, which `step` takes, and which the next call of
+            `flatten` or `step` writes again.
+
+        Raises
+        ------
+        ValueError
+            If a name is missing or unknown, or a shape is wrong.
+        """
+        if grads.keys() != self._params.keys():
+            names = ", ".join(sorted(grads.keys() ^ self._params.keys()))
+            raise ValueError(f"grads: expected the names of params, got a difference in {names}")
+        for name, own in self._grads.items():
+            if grads[name].shape != own.shape:
+                raise checks.wrong_shape(f"grads[{name!r}]", own.shape, "as the parameter", grads[name].shape)
+            own[...] = grads[name]
+        return self._gradient
+
+    def step(self, grads: Mapping[str, Array] | Array) -> None:
+        """Update the parameters once.
+
+        Parameters
+        ----------
+        grads : mapping of str to ndarray, or ndarray
+            A gradient for each parameter, by its name and of its shape; or all of them in one array, as `flatten` and the
+            ``g.flat`` of a recurrent layer have them. The gradients are not changed.
 
         Raises
         ------
         ValueError
             If a name is missing or unknown, or a shape is wrong. No parameter is changed then.
         """
-        if grads.keys() != self._params.keys():
-            names = ", ".join(sorted(grads.keys() ^ self._params.keys()))
-            raise ValueError(f"grads: expected the names of params, got a difference in {names}")
-        for (name, p), place in zip(self._params.items(), self._slices, strict=True):
-            if grads[name].shape != p.shape:
-                raise checks.wrong_shape(f"grads[{name!r}]", p.shape, "as the parameter", grads[name].shape)
-            self._gradient[place].reshape(p.shape)[...] = grads[name]
+        if isinstance(grads, Mapping):
+            self.flatten(grads)
+        elif grads.shape != self._gradient.shape:
+            raise checks.wrong_shape("grads", self._gradient.shape, "all parameters", grads.shape)
+        elif grads is not self._gradient:
+            self._gradient[...] = grads
         self.steps += 1
-        change = self._change(self._gradient, self._work)
-        for p, place in zip(self._params.values(), self._slices, strict=True):
-            p -= change[place].reshape(p.shape)
+        change = views(self._change(self._gradient, self._work), self._shapes)
+        for name, p in self._params.items():
+            p -= change[name]
 
     def _change(self, g: Array, work: Array) -> Array:
         """What to subtract from the parameters. g (the gradients) and work (of its shape) may be overwritten and returned."""
