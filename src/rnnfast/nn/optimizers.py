@@ -76,11 +76,11 @@ class Optimizer:
         dtype = np.result_type(*params.values())
         if any(p.dtype != dtype for p in params.values()):
             raise TypeError(f"params: expected one dtype, got {', '.join(sorted({p.dtype.name for p in params.values()}))}")
-        size, shapes = sum(p.size for p in params.values()), {name: p.shape for name, p in params.items()}
-        self._gradient, self._work = np.empty(size, dtype), np.empty(size, dtype)
-        self._grads = views(self._gradient, shapes)
-        self._shapes = shapes
-        self.state = {name: np.zeros(size, dtype) for name in self.moments}
+        ends = np.cumsum([p.size for p in params.values()]).tolist()
+        self._slices = [slice(end - p.size, end) for end, p in zip(ends, params.values(), strict=True)]
+        self._gradient, self._work = np.empty(ends[-1], dtype), np.empty(ends[-1], dtype)
+        self._grads = views(self._gradient, {name: p.shape for name, p in params.items()})
+        self.state = {name: np.zeros(ends[-1], dtype) for name in self.moments}
 
     def updates(self, params: Mapping[str, Array]) -> bool:
         """Whether the optimizer updates exactly these arrays."""
@@ -135,9 +135,9 @@ class Optimizer:
         elif grads is not self._gradient:
             self._gradient[...] = grads
         self.steps += 1
-        change = views(self._change(self._gradient, self._work), self._shapes)
-        for name, p in self._params.items():
-            p -= change[name]
+        change = self._change(self._gradient, self._work)
+        for p, place in zip(self._params.values(), self._slices, strict=True):
+            p -= change[place].reshape(p.shape)
 
     def _change(self, g: Array, work: Array) -> Array:
         """What to subtract from the parameters. g (the gradients) and work (of its shape) may be overwritten and returned."""
