@@ -130,3 +130,13 @@ def test_optimizers_take_flat_gradients(net, kind):
         assert np.array_equal(net.flat, other.flat) and np.array_equal(g.flat, kept)
     with pytest.raises(ValueError, match="grads: expected shape"):
         one.step(g.flat[1:])
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))], ids=["deepcopy", "pickle"])
+def test_the_parameters_of_a_copied_chain_are_those_of_its_layers(copied):
+    model = copied(nn.Sequential(LAYERS["lstm"](rng=0), nn.Dense(10, 1, rng=0)))
+    x = np.ones((4, 2, 3), np.float32)
+    before = model(x)
+    for a in model.params.values():
+        a[...] = 0
+    assert before.any() and not model(x).any()

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 import numpy as np
 
 from rnnfast._engine import checks
-from rnnfast._engine.parameters import views
 from rnnfast._types import Array
 
 
@@ -79,7 +78,6 @@ class Optimizer:
         ends = np.cumsum([p.size for p in params.values()]).tolist()
         self._slices = [slice(end - p.size, end) for end, p in zip(ends, params.values(), strict=True)]
         self._gradient, self._work = np.empty(ends[-1], dtype), np.empty(ends[-1], dtype)
-        self._grads = views(self._gradient, {name: p.shape for name, p in params.items()})
         self.state = {name: np.zeros(ends[-1], dtype) for name in self.moments}
 
     def updates(self, params: Mapping[str, Array]) -> bool:
@@ -108,10 +106,10 @@ class Optimizer:
         if grads.keys() != self._params.keys():
             names = ", ".join(sorted(grads.keys() ^ self._params.keys()))
             raise ValueError(f"grads: expected the names of params, got a difference in {names}")
-        for name, own in self._grads.items():
-            if grads[name].shape != own.shape:
-                raise checks.wrong_shape(f"grads[{name!r}]", own.shape, "as the parameter", grads[name].shape)
-            own[...] = grads[name]
+        for (name, p), place in zip(self._params.items(), self._slices, strict=True):
+            if grads[name].shape != p.shape:
+                raise checks.wrong_shape(f"grads[{name!r}]", p.shape, "as the parameter", grads[name].shape)
+            self._gradient[place].reshape(p.shape)[...] = grads[name]
         return self._gradient
 
     def step(self, grads: Mapping[str, Array] | Array) -> None:
