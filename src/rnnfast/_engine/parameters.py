@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import prod
 from types import MappingProxyType
 
 import numpy as np
@@ -11,20 +10,11 @@ import numpy as np
 from rnnfast._types import Array
 
 
-def views(flat: Array, shapes: Mapping[str, tuple[int, ...]], start: int = 0) -> dict[str, Array]:
-    """Arrays of these shapes by name: views of flat (n,), one after the other from `start` on."""
-    found: dict[str, Array] = {}
-    for name, shape in shapes.items():
-        end = start + prod(shape)
-        found[name] = flat[start:end].reshape(shape)
-        start = end
-    return found
-
-
 def joined(arrays: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
-    """A new 1-D array with the values of all, at least one and all of one dtype, and its views by their names and shapes."""
+    """A new 1-D array with the values of all, at least one and all of one dtype; and its views by their names and shapes."""
     flat = np.concatenate([a.ravel() for a in arrays.values()])
-    return flat, views(flat, {name: a.shape for name, a in arrays.items()})
+    ends = np.cumsum([a.size for a in arrays.values()]).tolist()
+    return flat, {n: flat[end - a.size : end].reshape(a.shape) for end, (n, a) in zip(ends, arrays.items(), strict=True)}
 
 
 class Parameters:

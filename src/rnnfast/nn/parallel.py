@@ -33,10 +33,11 @@ class Part:
         if not 0 <= self.number < self.processes:
             raise checks.wrong_value("part", "a pair (number, processes) with 0 <= number < processes", part)
         if reduce is not None:
-            # weights that differ, and a sum over n of n * (n + 1), tell means from sums, and from means without weights
+            # A test: process k has the values 1 and k, and k + 1 samples. Sums, means without weights, and means over other
+            # processes than those of part would give something else.
             probe = np.array([1.0, self.number])
             self.mean(probe, self.number + 1)
-            expected = [1.0, 2 * (self.processes - 1) / 3]
+            expected = [1.0, 2 * (self.processes - 1) / 3]  # the second is sum(k * (k + 1)) / sum(k + 1)
             if not np.allclose(probe, expected):
                 raise ValueError(
                     f"reduce: expected means over the samples of all {self.processes} processes of part, left in the array, "
