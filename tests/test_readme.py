@@ -19,6 +19,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "bench" / "README.
 OPTIONAL = (
     "jax",
     "keras",
+    "mpi4py",
     "onnx",
     "onnxruntime",
     "safetensors",

@@ -66,7 +66,8 @@ class Layer(Stack[S]):
         draw = checks.generator("rng", rng)
         bound = 1 / np.sqrt(self.hidden_size)
         params = {name: draw.uniform(-bound, bound, shape).astype(self.dtype) for name, shape in self._shapes.items()}
-        self.__dict__.update(rng=rng, _params=params)
+        self.__dict__.update(rng=rng)
+        self._set_params(params)
         self._initialize(draw)
 
     @classmethod
@@ -79,6 +80,11 @@ class Layer(Stack[S]):
 
     def _initialize(self, draw: np.random.Generator) -> None:
         """Changes the initial parameters where a cell wants others."""
+
+    @property
+    def flat(self) -> Array:
+        """All parameters one after the other, (num_params,): the live array of which `params` are views, in their order."""
+        return self._flat
 
     def load_params(self, mapping: Mapping[str, Any], *, gate_order: str | None = None) -> None:
         """Copy values into the parameters.

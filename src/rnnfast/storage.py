@@ -44,7 +44,7 @@ def load(file: Any) -> Any:
     with container.naming(file):
         content = container.read(file)
         layer = _described(content.description)
-        layer.__dict__.update(_params=content.arrays({name: (shape, layer.dtype) for name, shape in layer._shapes.items()}))
+        layer._set_params(content.arrays({name: (shape, layer.dtype) for name, shape in layer._shapes.items()}))
     return layer.freeze() if content.description["frozen"] else layer
 
 

@@ -331,9 +331,17 @@ class Sequential(Parameters):
         if not layers:
             raise ValueError("layers: expected at least one, got none")
         self.layers: list[Module] = [Recurrent(layer) if isinstance(layer, Layer) else layer for layer in layers]
-        self._params = {f"{i}.{name}": a for i, layer in enumerate(self.layers) for name, a in layer.params.items()}
+        self._params = self._of_layers()
         if len({id(a) for a in self._params.values()}) < len(self._params):
             raise ValueError("layers: expected each once, got one twice; its gradients would not be summed")
+
+    def _of_layers(self) -> dict[str, Array]:
+        return {f"{i}.{name}": a for i, layer in enumerate(self.layers) for name, a in layer.params.items()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """The layers of a copy or a pickle have arrays of their own, and these are its parameters."""
+        vars(self).update(state, _params={})
+        self._params = self._of_layers()
 
     def __call__(self, x: Any, *, lengths: Any = None) -> Array:
         for layer in self.layers:

@@ -84,18 +84,24 @@ class Optimizer:
         """Whether the optimizer updates exactly these arrays."""
         return params.keys() == self._params.keys() and all(params[name] is a for name, a in self._params.items())
 
-    def step(self, grads: Mapping[str, Array]) -> None:
-        """Update the parameters once.
+    def flatten(self, grads: Mapping[str, Array]) -> Array:
+        """Copy all gradients one after the other into one array, for example to average it with those of other processes.
 
         Parameters
         ----------
         grads : mapping of str to ndarray
-            A gradient for each parameter, by its name and of its shape. The gradients are not changed.
+            A gradient for each parameter, by its name and of its shape.
+
+        Returns
+        -------
+        flat : ndarray
+            1-D, in the order of the parameters: the optimizer's own array, which `step` takes, and which the next call of
+            `flatten` or `step` writes again.
 
         Raises
         ------
         ValueError
-            If a name is missing or unknown, or a shape is wrong. No parameter is changed then.
+            If a name is missing or unknown, or a shape is wrong.
         """
         if grads.keys() != self._params.keys():
             names = ", ".join(sorted(grads.keys() ^ self._params.keys()))
@@ -104,6 +110,28 @@ class Optimizer:
             if grads[name].shape != p.shape:
                 raise checks.wrong_shape(f"grads[{name!r}]", p.shape, "as the parameter", grads[name].shape)
             self._gradient[place].reshape(p.shape)[...] = grads[name]
+        return self._gradient
+
+    def step(self, grads: Mapping[str, Array] | Array) -> None:
+        """Update the parameters once.
+
+        Parameters
+        ----------
+        grads : mapping of str to ndarray, or ndarray
+            A gradient for each parameter, by its name and of its shape; or all of them in one array, as `flatten` and the
+            ``g.flat`` of a recurrent layer have them. The gradients are not changed.
+
+        Raises
+        ------
+        ValueError
+            If a name is missing or unknown, or a shape is wrong. No parameter is changed then.
+        """
+        if isinstance(grads, Mapping):
+            self.flatten(grads)
+        elif grads.shape != self._gradient.shape:
+            raise checks.wrong_shape("grads", self._gradient.shape, "all parameters", grads.shape)
+        elif grads is not self._gradient:
+            self._gradient[...] = grads
         self.steps += 1
         change = self._change(self._gradient, self._work)
         for p, place in zip(self._params.values(), self._slices, strict=True):
