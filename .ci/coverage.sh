@@ -10,6 +10,7 @@ root=$PWD
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 [ $# -gt 0 ] || set -- tests --ignore tests/test_examples.py
+[ -z "${COVERAGE_OUT:-}" ] || COVERAGE_OUT=$(realpath -m "$COVERAGE_OUT")
 
 python=${COVERAGE_PYTHON:-}
 if [ -z "$python" ]; then
