@@ -16,7 +16,8 @@ python=${COVERAGE_PYTHON:-}
 if [ -z "$python" ]; then
     python3 -m venv "$work/venv"
     python=$work/venv/bin/python
-    "$python" -m pip install -q "setuptools>=77" "Cython>=3.1" "numpy>=2.0" coverage pytest pytest-benchmark hypothesis threadpoolctl
+    "$python" -m pip install -q "setuptools>=77" "Cython>=3.1" "numpy>=2.0" coverage \
+        pytest pytest-benchmark hypothesis threadpoolctl
 fi
 # a copy, built in place: counts are written beside the object files, whatever installs and removes the package
 mkdir "$work/tree"

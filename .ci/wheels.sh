@@ -13,8 +13,8 @@ trap 'rm -rf "$work"' EXIT
 
 # one interpreter of each version and kind that is found, as "tag path"
 interpreters() {
-    local candidate
-    for candidate in ${PYTHONS:-/usr/bin/python3.*[0-9t] /usr/local/bin/python3.*[0-9t] "${PYENV_ROOT:-$HOME/.pyenv}"/versions/*/bin/python}; do
+    local candidate pyenv=${PYENV_ROOT:-$HOME/.pyenv}
+    for candidate in ${PYTHONS:-/usr/bin/python3.*[0-9t] /usr/local/bin/python3.*[0-9t] "$pyenv"/versions/*/bin/python}; do
         "$candidate" - "$candidate" <<'PYTHON' 2>/dev/null || true
 import ensurepip, sys, sysconfig, venv
 free = "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""
