@@ -11,6 +11,8 @@ import os
 import re
 from pathlib import Path
 
+from sphinx.ext.autodoc.mock import _MockObject
+
 from rnnfast.version import __version__
 
 DOCS = Path(__file__).parent
@@ -32,6 +34,7 @@ myst_heading_anchors = 4
 autodoc_typehints = "none"  # the docstrings say more than the annotations: shapes too
 autodoc_member_order = "bysource"
 autodoc_mock_imports = [name for name in ("onnx", "torch") if importlib.util.find_spec(name) is None]
+_MockObject.__or__ = lambda self, other: self  # annotations that are evaluated, as in a TypeAlias: Tensor | None
 numpydoc_show_class_members = False  # autodoc lists them
 
 html_theme = "furo"
