@@ -236,6 +236,13 @@ class Layer(Stack[S]):
         >>> g.x.shape, g.params["weight_ih_l0"].shape
         ((5, 4, 2), (9, 2))
         """
+        y, final, tape = self._record(x, state, lengths, inputs, rng, draws, checkpoint_every)
+        return checks.locked(y), final, tape
+
+    def _record(
+        self, x: Any, state: Any, lengths: Any, inputs: Any, rng: Any, draws: Any = None, checkpoint_every: int | None = None
+    ) -> tuple[Array, S, StackTape[S]]:
+        """`record` with a y that can be written to, for callers who see to it themselves that nobody does before backward."""
         form = self._form
         given = form.check(x, state, lengths, inputs)
         T, B, _ = given.x.shape
@@ -247,7 +254,7 @@ class Layer(Stack[S]):
         packed = self._pack(settings.here.isa, given.row_inputs, trainable=True)
         recorded: list[Recorded] = []
         y, final = forward(form, packed, given, recorded=recorded, rng=draw, checkpoint_every=checkpoint_every, draws=drawn)
-        y = checks.locked(form.outer(y, given.unbatched))
+        y = form.outer(y, given.unbatched)
         return y, form.outer_state(final, given.unbatched), StackTape(form, recorded, given, y, self._names)
 
     def freeze(self) -> Frozen[S]:

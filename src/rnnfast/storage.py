@@ -54,7 +54,7 @@ def load(file: Any) -> Any:
     return layer.freeze() if content.description["frozen"] else layer
 
 
-def _layer_class(cell: Any) -> type[Layer[Any]]:
+def layer_class(cell: Any) -> type[Layer[Any]]:
     """From the name of a cell, or from all of it."""
     if isinstance(cell, dict):
         from rnnfast.declared import class_of  # formulas are imported by those who use them
@@ -70,7 +70,7 @@ def _described(description: Mapping[str, Any]) -> Layer[Any]:
         version_of(description, "description")
         checks.exact_names("description", description, ("format", "version", "cell", "frozen", "arguments", "options"))
         checks.flag("frozen", description["frozen"])
-        kind = _layer_class(description["cell"])
+        kind = layer_class(description["cell"])
         arguments, options = description["arguments"], description["options"]
         checks.exact_names("arguments", arguments, ARGUMENTS)
         checks.exact_names("options", options, kind.cell.options)
