@@ -53,6 +53,13 @@ _PARAMETERS = """
     -----
     Calls keep no state in the object: any number of threads may call the same layer at once, as long as none of them changes
     its parameters meanwhile.
+
+    Examples
+    --------
+    >>> net = rnnfast.{name}(8, 32, num_layers=2, bidirectional=True, rng=0)
+    >>> y, state = net(np.ones((50, 4, 8), np.float32))
+    >>> y.shape
+    (50, 4, 64)
     """
 
 
@@ -101,6 +108,13 @@ class Layer(Stack[S]):
         ------
         TypeError, ValueError
             For a missing or unknown name, or a wrong shape, dtype or gate order. No parameter is changed then.
+
+        Examples
+        --------
+        >>> net = rnnfast.GRU(2, 3)
+        >>> net.load_params({name: np.zeros_like(a) for name, a in net.params.items()})
+        >>> float(abs(net.params["weight_hh_l0"]).max())
+        0.0
         """
         values = self._in_own_order(mapping, gate_order)
         for name, value in self._params.items():
@@ -156,6 +170,13 @@ class Layer(Stack[S]):
         -----
         The parameters are read, and for more than two steps packed, at every call, since they may have changed; `freeze` packs
         them once.
+
+        Examples
+        --------
+        >>> net = rnnfast.LSTM(2, 3, bidirectional=True)
+        >>> y, (h, c) = net(np.ones((5, 4, 2), np.float32), lengths=[5, 2, 0, 1])
+        >>> y.shape, h.shape
+        ((5, 4, 6), (2, 4, 3))
         """
         form, isa, packed = self._form, settings.here.isa, None
         if lengths is None and not inputs and form.plain and not form.batch_first:
@@ -212,6 +233,14 @@ class Layer(Stack[S]):
         Raises
         ------
         TypeError, ValueError, MemoryError
+
+        Examples
+        --------
+        >>> net = rnnfast.GRU(2, 3)
+        >>> y, h, tape = net.record(np.ones((5, 4, 2), np.float32))
+        >>> g = tape.backward(dy=2 * y)  # of the loss sum(y**2)
+        >>> g.x.shape, g.params["weight_ih_l0"].shape
+        ((5, 4, 2), (9, 2))
         """
         y, final, tape = self._record(x, state, lengths, inputs, rng, draws, checkpoint_every)
         return checks.locked(y), final, tape
@@ -242,6 +271,13 @@ class Layer(Stack[S]):
         Frozen
             Its attributes are the constructor arguments of the layer, `params` (read-only copies) and `isa`, the name of the
             instruction set whose kernels it keeps using.
+
+        Examples
+        --------
+        >>> fast = rnnfast.GRU(2, 3).freeze()
+        >>> y, h = fast(np.ones((5, 4, 2), np.float32))
+        >>> y.shape
+        (5, 4, 3)
         """
         return Frozen(self)
 
@@ -249,9 +285,10 @@ class Layer(Stack[S]):
 class SimpleRNN(Layer[Array]):
     __doc__ = """Simple (Elman) recurrent layers: ``h_t = f(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh)``, see `rnnfast.simple_rnn`.
     """ + _PARAMETERS.format(
+        name="SimpleRNN",
         option="""
     nonlinearity : {"tanh", "relu", "identity", "sigmoid"}
-        The function f in the formula."""
+        The function f in the formula.""",
     )
 
     cell = SIMPLE_RNN_CELL
@@ -277,7 +314,7 @@ class SimpleRNN(Layer[Array]):
 
 class LSTM(Layer[tuple[Array, Array]]):
     __doc__ = """Long short-term memory layers, gates i f g o, state (h, c); the formulas are in `rnnfast.lstm`.
-    """ + _PARAMETERS.format(option="")
+    """ + _PARAMETERS.format(name="LSTM", option="")
 
     cell = LSTM_CELL
 
@@ -300,9 +337,10 @@ class LSTM(Layer[tuple[Array, Array]]):
 class GRU(Layer[Array]):
     __doc__ = """Gated recurrent unit layers, gates r z n; the formulas are in `rnnfast.gru`.
     """ + _PARAMETERS.format(
+        name="GRU",
         option="""
     reset_after : bool
-        Whether the reset gate acts after the recurrent product of n (PyTorch, Keras) or before it (ONNX's default)."""
+        Whether the reset gate acts after the recurrent product of n (PyTorch, Keras) or before it (ONNX's default).""",
     )
 
     cell = GRU_CELL

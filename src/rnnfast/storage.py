@@ -38,6 +38,12 @@ def load(file: Any) -> Any:
         If it is a .safetensors file, and the package safetensors is not installed.
     OSError, MemoryError
         If the file cannot be read (FileNotFoundError, for example), or there is not enough memory.
+
+    Examples
+    --------
+    >>> rnnfast.GRU(2, 3, num_layers=2).freeze().save("net.npz")
+    >>> rnnfast.load("net.npz")
+    rnnfast.GRU(2, 3, num_layers=2).freeze()
     """
     from rnnfast._engine import container  # not everybody's, as in `save`
 

@@ -151,6 +151,13 @@ class Stack(Parameters, Generic[S]):
         ModuleNotFoundError
             For the format safetensors, if the package of that name is not installed.
         OSError
+
+        Examples
+        --------
+        >>> net = rnnfast.LSTM(2, 3)
+        >>> net.save("net.npz")
+        >>> rnnfast.load("net.npz")
+        rnnfast.LSTM(2, 3)
         """
         from rnnfast._engine import container  # with what it needs, not everybody's: importing rnnfast stays quick
 

@@ -136,6 +136,14 @@ def fit(
         If an argument does not fit, or the checkpoint comes from something else.
     FloatingPointError
         If a loss or a parameter is not finite. The checkpoint then contains the state after the epoch before.
+
+    Examples
+    --------
+    >>> x, y = np.ones((5, 40, 2), np.float32), np.ones((40, 1), np.float32)  # 40 samples of 5 steps
+    >>> model = nn.Sequential(nn.Recurrent(rnnfast.GRU(2, 3), "last"), nn.Dense(3, 1))
+    >>> history = nn.fit(model, nn.mean_squared_error, nn.Adam(model.params), x, y, epochs=3)
+    >>> sorted(history), len(history["loss"])
+    (['loss', 'lr'], 3)
     """
     epochs, batch_size = checks.positive("epochs", epochs), checks.positive("batch_size", batch_size)
     if not optimizer.updates(model.params):
@@ -243,6 +251,14 @@ def evaluate(
     ------
     TypeError, ValueError
         If an argument does not fit.
+
+    Examples
+    --------
+    >>> model = nn.Dense(2, 1)
+    >>> x, y = np.ones((40, 2), np.float32), np.ones((40, 1), np.float32)
+    >>> found = nn.evaluate(model, nn.mean_squared_error, x, y, batch_axes=(0, 0), metrics={"error": nn.mean_absolute_error})
+    >>> list(found)
+    ['loss', 'error']
     """
     data = samples(x, y, lengths, batch_axes, "x, y")
     return _evaluate(model, loss, data, _measures(metrics), checks.positive("batch_size", batch_size), Part(None, None))
@@ -286,6 +302,12 @@ def predict(
     ------
     TypeError, ValueError
         If an argument does not fit, or the output has another number of samples.
+
+    Examples
+    --------
+    >>> model = nn.Sequential(rnnfast.GRU(2, 3), nn.Dense(3, 1))
+    >>> nn.predict(model, np.ones((5, 40, 2), np.float32), batch_axes=(1, 1)).shape
+    (5, 40, 1)
     """
     x = np.asarray(x)
     steps = (

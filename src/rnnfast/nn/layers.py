@@ -111,6 +111,14 @@ class Dense(Parameters):
     ------
     TypeError, ValueError
         If an argument does not fit.
+
+    Examples
+    --------
+    >>> layer = nn.Dense(3, 2)
+    >>> y, tape = layer.record(np.ones((5, 4, 3), np.float32))
+    >>> g = tape.backward(np.ones_like(y))  # of the loss sum(y)
+    >>> y.shape, g.params["weight"].shape
+    ((5, 4, 2), (2, 3))
     """
 
     def __init__(
@@ -165,6 +173,12 @@ class Embedding(Parameters):
     ------
     TypeError, ValueError
         If an argument does not fit.
+
+    Examples
+    --------
+    >>> layer = nn.Embedding(count=10, size=4)
+    >>> layer([[3, 1, 4], [1, 5, 9]]).shape
+    (2, 3, 4)
     """
 
     def __init__(self, count: int, size: int, *, dtype: Any = np.float32, rng: Any = None) -> None:
@@ -210,6 +224,13 @@ class Dropout(Parameters):
     ----------
     probability : float
         From 0 to 1, else it is a TypeError or ValueError. It is rounded to a multiple of 1/65536.
+
+    Examples
+    --------
+    >>> layer = nn.Dropout(0.5)
+    >>> y, tape = layer.record(np.ones(1000), rng=0)
+    >>> np.unique(y)
+    array([0., 2.])
     """
 
     def __init__(self, probability: float) -> None:
@@ -246,6 +267,12 @@ class Recurrent(Parameters):
     ------
     TypeError, ValueError
         If an argument does not fit.
+
+    Examples
+    --------
+    >>> layer = nn.Recurrent(rnnfast.LSTM(2, 3, bidirectional=True), "last")
+    >>> layer(np.ones((5, 4, 2), np.float32)).shape
+    (4, 6)
     """
 
     def __init__(self, rnn: Layer[Any], output: str = "sequence") -> None:
@@ -325,6 +352,14 @@ class Sequential(Parameters):
     ------
     ValueError
         If there is no layer, or one occurs twice.
+
+    Examples
+    --------
+    >>> model = nn.Sequential(nn.Embedding(10, 4), nn.Recurrent(rnnfast.GRU(4, 3), "last"), nn.Dense(3, 2))
+    >>> model(np.zeros((5, 8), int)).shape  # 5 steps of 8 samples
+    (8, 2)
+    >>> list(model.params)[:2]
+    ['0.weight', '1.weight_ih_l0']
     """
 
     def __init__(self, *layers: Module | Layer[Any]) -> None:

@@ -27,6 +27,14 @@ def clip_grad_norm(grads: Mapping[str, Array], max_norm: float) -> float:
     -------
     float
         The norm before scaling.
+
+    Examples
+    --------
+    >>> grads = {"weight": np.array([3.0, 4.0])}
+    >>> nn.clip_grad_norm(grads, 1.0)
+    5.0
+    >>> grads["weight"]
+    array([0.6, 0.8])
     """
     if not max_norm > 0:
         raise checks.wrong_value("max_norm", "a number above 0", max_norm)
@@ -158,6 +166,14 @@ class SGD(Optimizer):
         As in `Optimizer`.
     momentum : float
         0 or more; 0 is plain gradient descent.
+
+    Examples
+    --------
+    >>> params = {"weight": np.array([1.0, 2.0])}
+    >>> optimizer = nn.SGD(params, lr=0.1)
+    >>> optimizer.step({"weight": np.array([0.5, -0.5])})
+    >>> params["weight"].round(3)
+    array([0.95, 2.05])
     """
 
     moments = ("velocity",)
@@ -184,6 +200,14 @@ class RMSprop(Optimizer):
         From 0 to below 1.
     eps : float
         0 or more.
+
+    Examples
+    --------
+    >>> params = {"weight": np.array([1.0, 2.0])}
+    >>> optimizer = nn.RMSprop(params, lr=0.1)
+    >>> optimizer.step({"weight": np.array([0.5, -0.5])})
+    >>> params["weight"].round(3)
+    array([0., 3.])
     """
 
     moments = ("square",)
@@ -217,6 +241,14 @@ class Adam(Optimizer):
         beta1 and beta2, the decays of m and s, from 0 to below 1.
     eps : float
         0 or more.
+
+    Examples
+    --------
+    >>> params = {"weight": np.array([1.0, 2.0])}
+    >>> optimizer = nn.Adam(params, lr=0.1)
+    >>> optimizer.step({"weight": np.array([0.5, -0.5])})
+    >>> params["weight"].round(3)
+    array([0.9, 2.1])
     """
 
     moments = ("mean", "square")
@@ -258,6 +290,14 @@ class AdamW(Adam):
         As in `Adam`.
     weight_decay : float
         0 or more.
+
+    Examples
+    --------
+    >>> params = {"weight": np.array([1.0, 2.0])}
+    >>> optimizer = nn.AdamW(params, lr=0.1, weight_decay=0.1)
+    >>> optimizer.step({"weight": np.array([0.5, -0.5])})
+    >>> params["weight"].round(3)
+    array([0.89, 2.08])
     """
 
     def __init__(
