@@ -109,7 +109,8 @@ def main() -> int:
     parser.add_argument("--starts", type=int, default=5, help="pairs of processes")
     parser.add_argument("--rounds", type=int, default=5, help="rounds in each")
     parser.add_argument("--seconds", type=float, default=0.02, help="how long one round of one version lasts")
-    parser.add_argument("--least", type=float, help="exit with 1 if the geometric mean is below it")
+    parser.add_argument("--least", type=float, default=0, help="exit with 1 if the geometric mean is below it")
+    parser.add_argument("--least-row", type=float, default=0, help="exit with 1 if a row is below it")
     options = parser.parse_args()
     tasks = [
         (cell, BY_NAME[name], training, int(threads))
@@ -142,7 +143,12 @@ def main() -> int:
             print(f"{kind}: geometric mean {mean(part):.3f} of {len(part)}, lowest {min(part):.3f}")
     overall = mean([value for _, value in rows])
     print(f"all: geometric mean {overall:.3f} of {len(rows)}")
-    return 1 if options.least is not None and overall < options.least else 0
+    slow = [f"{name} {value:.3f}" for name, value in rows if value < options.least_row]
+    if overall < options.least:
+        slow.append(f"the geometric mean {overall:.3f}")
+    if slow:
+        print(f"slower than {options.python} by more than the noise: {'; '.join(slow)}")
+    return 1 if slow else 0
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import csv
 import io
 import math
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -92,6 +93,24 @@ def writable(option: str, file: str) -> None:
         tempfile.TemporaryFile(dir=Path(file).parent).close()
         if Path(file).exists():
             open(file, "ab").close()
+
+
+def processes() -> dict:
+    """For --mpi: the arguments of nn.fit that join the processes which mpiexec started. All but the first print nothing."""
+    try:
+        from mpi4py import MPI
+    except ImportError as missing:  # the package, or the MPI that it calls
+        raise ValueError(f'--mpi: expected mpi4py and an MPI, pip install "rnnfast[mpi]" mpich, got {missing}') from missing
+    comm = MPI.COMM_WORLD
+    if comm.rank > 0:
+        sys.stdout = io.StringIO()
+
+    def average(means, samples):
+        means *= samples
+        comm.Allreduce(MPI.IN_PLACE, means)
+        means /= comm.allreduce(samples)
+
+    return {"reduce": average, "part": (comm.rank, comm.size)}
 
 
 def rows(file: str, columns: dict) -> list[tuple]:

@@ -4,6 +4,7 @@
     python sentiment.py "这本书很好看" "质量太差了"              # and judge sentences of your own
     python sentiment.py --stacked                              # two layers, both directions
     python sentiment.py --recurrent-dropout 0.3                # dropout inside the LSTM, too
+    mpiexec -n 4 python -m mpi4py sentiment.py --mpi           # the same training, in four processes
     python sentiment.py --csv FILE --text NAME --label NAME    # reviews of your own; labels 1 (good) and 0 (bad)
 
 An embedding of 100 numbers a character, dropout 0.5, an LSTM of 64 over batches of unequal lengths, and a Dense layer that
@@ -104,6 +105,7 @@ def options() -> common.Parser:
         metavar="P",
         help="probability of dropout on what each step reads of the step before (default none)",
     )
+    parser.add_argument("--mpi", action="store_true", help="share each batch with the other processes that mpiexec started")
     parser.add_argument("--csv", metavar="FILE", help="a file of your own instead, with a line of column names")
     parser.add_argument("--text", metavar="NAME", default="text", help="its column of texts (default %(default)s)")
     parser.add_argument("--label", metavar="NAME", default="label", help="its column of labels, 0 or 1 (default %(default)s)")
@@ -112,6 +114,7 @@ def options() -> common.Parser:
 
 
 def main(args) -> None:
+    joined = common.processes() if args.mpi else {}
     pairs = own(args.csv, args.text, args.label) if args.csv else reviews()
     np.random.default_rng(args.seed).shuffle(pairs)
     if args.quick:
@@ -140,6 +143,7 @@ def main(args) -> None:
             rng=args.seed,
             checkpoint=checkpoint,
             desc=desc,
+            **joined,
         )
         return history["val_accuracy"][-1]
 

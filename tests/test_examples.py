@@ -122,6 +122,15 @@ def test_continuous(tmp_path):
     assert ours < 0.35 and ours < lstm < blind
 
 
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed")
+def test_accelerate_torch(tmp_path):
+    text = quick("accelerate_torch", tmp_path)
+    assert text.startswith("rnn  swapped  torch.nn.GRU -> rnnfast.torch.GRU")
+    losses = re.findall(r"^ +\d+ +([\d.]+) +([\d.]+)$", text, re.MULTILINE)
+    assert len(losses) > 4 and all(abs(float(a) - float(b)) < 1e-3 for a, b in losses)
+    assert number(text, r"([\d.]+) times as fast") > 1
+
+
 @pytest.mark.parametrize("cell", ["lstm", "SLSTM"])
 def test_stream(tmp_path, cell):
     assert "the same as those of one call" in quick("stream", tmp_path, "--plot", "", "--cell", cell)

@@ -10,5 +10,11 @@ def get_include() -> str:
     -------
     str
         Its absolute path.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> (Path(rnnfast.get_include()) / "rnnfast_api.h").exists()
+    True
     """
     return str(Path(__file__).parent.resolve() / "include")

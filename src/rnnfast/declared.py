@@ -96,6 +96,13 @@ class FormulaLayer(Layer[Any]):
         Raises
         ------
         TypeError, ValueError, MemoryError
+
+        Examples
+        --------
+        >>> net = rnnfast.zoo.LSTM(2, 3)
+        >>> h, c = net.trajectories(np.ones((5, 4, 2), np.float32))
+        >>> c.shape
+        (5, 4, 3)
         """
         form = self._form
         given = form.check(x, state, lengths, inputs)
@@ -169,6 +176,17 @@ def cell(
     ------
     TypeError, ValueError
         With file and line of the formula; some of them when the first layer is made.
+
+    Examples
+    --------
+    >>> @rnnfast.cell(gates="f g", states="h", init={"bias_ih.f": 1.0})
+    ... def Minimal(x, U, h):
+    ...     f = ops.sigmoid(x.f + U.f @ h)
+    ...     return f * h + (1 - f) * np.tanh(x.g)
+    >>> net = Minimal(2, 3, num_layers=2)
+    >>> y, h = net(np.ones((5, 4, 2), np.float32))
+    >>> y.shape, h.shape
+    ((5, 4, 3), (2, 4, 3))
     """
 
     def make(function: Formula) -> type[FormulaLayer]:

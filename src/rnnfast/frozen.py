@@ -206,6 +206,14 @@ class Frozen(Stack[S]):
         ------
         TypeError, ValueError, MemoryError
             ValueError also for a bidirectional layer: its reverse direction needs the whole sequence.
+
+        Examples
+        --------
+        >>> fast = rnnfast.GRU(2, 3).freeze()
+        >>> y_t, h = fast.step(np.ones(2, np.float32))
+        >>> y_t, h = fast.step(np.ones(2, np.float32), h, out=(y_t, h))  # in place: allocates nothing
+        >>> y_t.shape, h.shape
+        ((3,), (1, 3))
         """
         if not self._one_way:
             raise ValueError("step: expected one direction, got a bidirectional layer, which needs the whole sequence")

@@ -169,6 +169,18 @@ def simple_rnn(
     References
     ----------
     .. [1] J. L. Elman, "Finding structure in time", Cognitive Science 14 (1990), doi:10.1207/s15516709cog1402_1.
+
+    Examples
+    --------
+    >>> x = np.ones((5, 1, 2))  # 5 steps of 1 sequence
+    >>> w_ih, w_hh = np.full((3, 2), 0.1), np.full((3, 3), 0.1)
+    >>> y, h_n = rnnfast.simple_rnn(x, w_ih, w_hh)
+    >>> y.shape, h_n.shape
+    ((5, 1, 3), (1, 3))
+    >>> y, h_n, tape = rnnfast.simple_rnn(x, w_ih, w_hh, record=True)
+    >>> g = tape.backward(np.ones_like(y))  # of the loss sum(y)
+    >>> g.w_hh.shape
+    (3, 3)
     """
     return _run(
         SIMPLE_RNN, {"nonlinearity": nonlinearity}, x, (w_ih, w_hh, b_ih, b_hh), (h0,), lengths, reverse, record, batch_first
@@ -279,6 +291,18 @@ def lstm(
     ----------
     .. [1] S. Hochreiter, J. Schmidhuber, Neural Computation 9 (1997), doi:10.1162/neco.1997.9.8.1735; the forget gate:
        F. Gers et al., Neural Computation 12 (2000), doi:10.1162/089976600300015015.
+
+    Examples
+    --------
+    >>> x = np.ones((5, 1, 2))  # 5 steps of 1 sequence
+    >>> w_ih, w_hh = np.full((12, 2), 0.1), np.full((12, 3), 0.1)
+    >>> y, (h_n, c_n) = rnnfast.lstm(x, w_ih, w_hh)
+    >>> y.shape, h_n.shape, c_n.shape
+    ((5, 1, 3), (1, 3), (1, 3))
+    >>> y, (h_n, c_n), tape = rnnfast.lstm(x, w_ih, w_hh, record=True)
+    >>> g = tape.backward(np.ones_like(y))  # of the loss sum(y)
+    >>> g.w_hh.shape
+    (12, 3)
     """
     return _run(LSTM, {}, x, (w_ih, w_hh, b_ih, b_hh), (h0, c0), lengths, reverse, record, batch_first, gate_order)
 
@@ -386,6 +410,13 @@ def gru(
     References
     ----------
     .. [1] K. Cho et al., arXiv:1406.1078 (2014); v1 applies the reset gate after the product, v3 before it.
+
+    Examples
+    --------
+    >>> x = np.ones((5, 1, 2))  # 5 steps of 1 sequence
+    >>> y, h_n = rnnfast.gru(x, np.full((9, 2), 0.1), np.full((9, 3), 0.1))
+    >>> y.shape, h_n.shape
+    ((5, 1, 3), (1, 3))
     """
     return _run(
         GRU, {"reset_after": reset_after}, x, (w_ih, w_hh, b_ih, b_hh), (h0,), lengths, reverse, record, batch_first, gate_order

@@ -53,6 +53,13 @@ _PARAMETERS = """
     -----
     Calls keep no state in the object: any number of threads may call the same layer at once, as long as none of them changes
     its parameters meanwhile.
+
+    Examples
+    --------
+    >>> net = rnnfast.{name}(8, 32, num_layers=2, bidirectional=True, rng=0)
+    >>> y, state = net(np.ones((50, 4, 8), np.float32))
+    >>> y.shape
+    (50, 4, 64)
     """
 
 
@@ -66,7 +73,8 @@ class Layer(Stack[S]):
         draw = checks.generator("rng", rng)
         bound = 1 / np.sqrt(self.hidden_size)
         params = {name: draw.uniform(-bound, bound, shape).astype(self.dtype) for name, shape in self._shapes.items()}
-        self.__dict__.update(rng=rng, _params=params)
+        self.__dict__.update(rng=rng)
+        self._set_params(params)
         self._initialize(draw)
 
     @classmethod
@@ -79,6 +87,11 @@ class Layer(Stack[S]):
 
     def _initialize(self, draw: np.random.Generator) -> None:
         """Changes the initial parameters where a cell wants others."""
+
+    @property
+    def flat(self) -> Array:
+        """All parameters one after the other, (num_params,): the live array of which `params` are views, in their order."""
+        return self._flat
 
     def load_params(self, mapping: Mapping[str, Any], *, gate_order: str | None = None) -> None:
         """Copy values into the parameters.
@@ -95,6 +108,13 @@ class Layer(Stack[S]):
         ------
         TypeError, ValueError
             For a missing or unknown name, or a wrong shape, dtype or gate order. No parameter is changed then.
+
+        Examples
+        --------
+        >>> net = rnnfast.GRU(2, 3)
+        >>> net.load_params({name: np.zeros_like(a) for name, a in net.params.items()})
+        >>> float(abs(net.params["weight_hh_l0"]).max())
+        0.0
         """
         values = self._in_own_order(mapping, gate_order)
         for name, value in self._params.items():
@@ -150,6 +170,13 @@ class Layer(Stack[S]):
         -----
         The parameters are read, and for more than two steps packed, at every call, since they may have changed; `freeze` packs
         them once.
+
+        Examples
+        --------
+        >>> net = rnnfast.LSTM(2, 3, bidirectional=True)
+        >>> y, (h, c) = net(np.ones((5, 4, 2), np.float32), lengths=[5, 2, 0, 1])
+        >>> y.shape, h.shape
+        ((5, 4, 6), (2, 4, 3))
         """
         form, isa, packed = self._form, settings.here.isa, None
         if lengths is None and not inputs and form.plain and not form.batch_first:
@@ -206,7 +233,22 @@ class Layer(Stack[S]):
         Raises
         ------
         TypeError, ValueError, MemoryError
+
+        Examples
+        --------
+        >>> net = rnnfast.GRU(2, 3)
+        >>> y, h, tape = net.record(np.ones((5, 4, 2), np.float32))
+        >>> g = tape.backward(dy=2 * y)  # of the loss sum(y**2)
+        >>> g.x.shape, g.params["weight_ih_l0"].shape
+        ((5, 4, 2), (9, 2))
         """
+        y, final, tape = self._record(x, state, lengths, inputs, rng, draws, checkpoint_every)
+        return checks.locked(y), final, tape
+
+    def _record(
+        self, x: Any, state: Any, lengths: Any, inputs: Any, rng: Any, draws: Any = None, checkpoint_every: int | None = None
+    ) -> tuple[Array, S, StackTape[S]]:
+        """`record` with a y that can be written to, for callers who see to it themselves that nobody does before backward."""
         form = self._form
         given = form.check(x, state, lengths, inputs)
         T, B, _ = given.x.shape
@@ -218,7 +260,7 @@ class Layer(Stack[S]):
         packed = self._pack(settings.here.isa, given.row_inputs, trainable=True)
         recorded: list[Recorded] = []
         y, final = forward(form, packed, given, recorded=recorded, rng=draw, checkpoint_every=checkpoint_every, draws=drawn)
-        y = checks.locked(form.outer(y, given.unbatched))
+        y = form.outer(y, given.unbatched)
         return y, form.outer_state(final, given.unbatched), StackTape(form, recorded, given, y, self._names)
 
     def freeze(self) -> Frozen[S]:
@@ -229,6 +271,13 @@ class Layer(Stack[S]):
         Frozen
             Its attributes are the constructor arguments of the layer, `params` (read-only copies) and `isa`, the name of the
             instruction set whose kernels it keeps using.
+
+        Examples
+        --------
+        >>> fast = rnnfast.GRU(2, 3).freeze()
+        >>> y, h = fast(np.ones((5, 4, 2), np.float32))
+        >>> y.shape
+        (5, 4, 3)
         """
         return Frozen(self)
 
@@ -236,9 +285,10 @@ class Layer(Stack[S]):
 class SimpleRNN(Layer[Array]):
     __doc__ = """Simple (Elman) recurrent layers: ``h_t = f(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh)``, see `rnnfast.simple_rnn`.
     """ + _PARAMETERS.format(
+        name="SimpleRNN",
         option="""
     nonlinearity : {"tanh", "relu", "identity", "sigmoid"}
-        The function f in the formula."""
+        The function f in the formula.""",
     )
 
     cell = SIMPLE_RNN_CELL
@@ -264,7 +314,7 @@ class SimpleRNN(Layer[Array]):
 
 class LSTM(Layer[tuple[Array, Array]]):
     __doc__ = """Long short-term memory layers, gates i f g o, state (h, c); the formulas are in `rnnfast.lstm`.
-    """ + _PARAMETERS.format(option="")
+    """ + _PARAMETERS.format(name="LSTM", option="")
 
     cell = LSTM_CELL
 
@@ -287,9 +337,10 @@ class LSTM(Layer[tuple[Array, Array]]):
 class GRU(Layer[Array]):
     __doc__ = """Gated recurrent unit layers, gates r z n; the formulas are in `rnnfast.gru`.
     """ + _PARAMETERS.format(
+        name="GRU",
         option="""
     reset_after : bool
-        Whether the reset gate acts after the recurrent product of n (PyTorch, Keras) or before it (ONNX's default)."""
+        Whether the reset gate acts after the recurrent product of n (PyTorch, Keras) or before it (ONNX's default).""",
     )
 
     cell = GRU_CELL

@@ -198,6 +198,14 @@ def load(model: Any) -> Model:
     -----
     The nodes are computed as `rnnfast.onnx_ops` documents: in float32 and float64, with all their attributes. float16 and
     bfloat16 are an error, and so are operators of other domains, such as ONNX Runtime's quantised LSTM.
+
+    Examples
+    --------
+    >>> import rnnfast.onnx
+    >>> model = rnnfast.onnx.load(rnnfast.onnx.export(rnnfast.GRU(2, 3)))
+    >>> y, h_n = model.run(None, {"x": np.ones((5, 1, 2), np.float32)})
+    >>> y.shape, h_n.shape
+    ((5, 1, 3), (1, 1, 3))
     """
     if isinstance(model, (str, os.PathLike)):
         proto = _parsed(os.fspath(model), lambda: onnx.load(os.fspath(model)))
@@ -270,6 +278,13 @@ def export(
     Raises
     ------
     TypeError, ValueError
+
+    Examples
+    --------
+    >>> import rnnfast.onnx
+    >>> model = rnnfast.onnx.export(rnnfast.LSTM(2, 3), "net.onnx")
+    >>> [output.name for output in model.graph.output]
+    ['y', 'h_n', 'c_n']
     """
     if not isinstance(net, Stack):
         raise checks.wrong_type("net", "SimpleRNN, LSTM or GRU layers", net)

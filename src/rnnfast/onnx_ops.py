@@ -82,6 +82,14 @@ def rnn(
     References
     ----------
     https://onnx.ai/onnx/operators/onnx__RNN.html
+
+    Examples
+    --------
+    >>> X = np.ones((5, 1, 2), np.float32)  # 5 steps of 1 sequence
+    >>> W, R = np.full((1, 3, 2), 0.1, np.float32), np.full((1, 3, 3), 0.1, np.float32)
+    >>> Y, Y_h = rnnfast.onnx_ops.rnn(X, W, R, activations=["Relu"])
+    >>> Y.shape, Y_h.shape
+    ((5, 1, 1, 3), (1, 1, 3))
     """
     attributes = {
         "activation_alpha": activation_alpha,
@@ -141,6 +149,14 @@ def gru(
     References
     ----------
     https://onnx.ai/onnx/operators/onnx__GRU.html
+
+    Examples
+    --------
+    >>> X = np.ones((5, 1, 2), np.float32)  # 5 steps of 1 sequence
+    >>> W, R = np.full((1, 9, 2), 0.1, np.float32), np.full((1, 9, 3), 0.1, np.float32)
+    >>> Y, Y_h = rnnfast.onnx_ops.gru(X, W, R, linear_before_reset=1)
+    >>> Y.shape, Y_h.shape
+    ((5, 1, 1, 3), (1, 1, 3))
     """
     attributes = {
         "activation_alpha": activation_alpha,
@@ -212,6 +228,14 @@ def lstm(
     References
     ----------
     https://onnx.ai/onnx/operators/onnx__LSTM.html
+
+    Examples
+    --------
+    >>> X = np.ones((5, 1, 2), np.float32)  # 5 steps of 1 sequence
+    >>> W, R = np.full((2, 12, 2), 0.1, np.float32), np.full((2, 12, 3), 0.1, np.float32)
+    >>> Y, Y_h, Y_c = rnnfast.onnx_ops.lstm(X, W, R, direction="bidirectional")
+    >>> Y.shape, Y_h.shape, Y_c.shape
+    ((5, 2, 1, 3), (2, 1, 3), (2, 1, 3))
     """
     attributes = {
         "activation_alpha": activation_alpha,

@@ -49,11 +49,13 @@ class progress:
         The number of updates until the work is done.
     desc : str
         The text before the bar.
+    shown : bool
+        False shows nothing, as in all processes of a run but one.
     """
 
-    def __init__(self, total: int, desc: str) -> None:
+    def __init__(self, total: int, desc: str, *, shown: bool = True) -> None:
         self._bar: Any = None
-        if not sys.stderr.isatty():
+        if not shown or not sys.stderr.isatty():
             return
         try:
             from tqdm import tqdm

@@ -375,6 +375,12 @@ def check_cell(
         If the kernels and the formula differ; the text has the worst element, what was expected there and what came.
     TypeError, ValueError
         For arguments that a layer of the class would not take.
+
+    Examples
+    --------
+    >>> report = rnnfast.check_cell(rnnfast.zoo.MGU)
+    >>> report.name, report.skipped
+    ('MGU', [])
     """
     if not (isinstance(cls, type) and issubclass(cls, FormulaLayer) and hasattr(cls, "formula")):
         raise checks.wrong_type("cls", "a class made by rnnfast.cell, with its formula at hand", cls)

@@ -38,12 +38,24 @@ def set_num_threads(n: int) -> None:
     ------
     TypeError, ValueError
         If `n` is not an integer >= 1.
+
+    Examples
+    --------
+    >>> rnnfast.set_num_threads(2)
+    >>> rnnfast.get_num_threads()
+    2
     """
     settings.want_threads(n)
 
 
 def get_num_threads() -> int:
-    """How many threads a call may use."""
+    """How many threads a call may use.
+
+    Examples
+    --------
+    >>> rnnfast.get_num_threads() >= 1
+    True
+    """
     return settings.num_threads
 
 
@@ -105,6 +117,13 @@ def use_isa(name: str) -> Iterator[None]:
     ------
     ValueError
         If the name is unknown or this CPU lacks it; the text names those that it has.
+
+    Examples
+    --------
+    >>> net = rnnfast.GRU(2, 3)
+    >>> with rnnfast.use_isa("scalar"):
+    ...     net.freeze().isa
+    'scalar'
     """
     before, settings.here.isa = settings.here.isa, settings.isa_number("name", name)
     try:
@@ -124,6 +143,11 @@ def trim() -> int:
     -------
     int
         The bytes that were freed.
+
+    Examples
+    --------
+    >>> rnnfast.trim() >= 0
+    True
     """
     return _core.trim()
 
@@ -150,6 +174,11 @@ def show_config(mode: str = "stdout") -> dict[str, dict[str, Any]] | None:
     ----------
     mode : {"stdout", "dicts"}
         Whether to print the information, or to return it as nested dictionaries.
+
+    Examples
+    --------
+    >>> rnnfast.show_config("dicts")["Versions"]["rnnfast"] == rnnfast.__version__
+    True
     """
     mode = checks.one_of("mode", mode, ("stdout", "dicts"))
     config: dict[str, dict[str, Any]] = {

@@ -38,17 +38,23 @@ def load(file: Any) -> Any:
         If it is a .safetensors file, and the package safetensors is not installed.
     OSError, MemoryError
         If the file cannot be read (FileNotFoundError, for example), or there is not enough memory.
+
+    Examples
+    --------
+    >>> rnnfast.GRU(2, 3, num_layers=2).freeze().save("net.npz")
+    >>> rnnfast.load("net.npz")
+    rnnfast.GRU(2, 3, num_layers=2).freeze()
     """
     from rnnfast._engine import container  # not everybody's, as in `save`
 
     with container.naming(file):
         content = container.read(file)
         layer = _described(content.description)
-        layer.__dict__.update(_params=content.arrays({name: (shape, layer.dtype) for name, shape in layer._shapes.items()}))
+        layer._set_params(content.arrays({name: (shape, layer.dtype) for name, shape in layer._shapes.items()}))
     return layer.freeze() if content.description["frozen"] else layer
 
 
-def _layer_class(cell: Any) -> type[Layer[Any]]:
+def layer_class(cell: Any) -> type[Layer[Any]]:
     """From the name of a cell, or from all of it."""
     if isinstance(cell, dict):
         from rnnfast.declared import class_of  # formulas are imported by those who use them
@@ -64,7 +70,7 @@ def _described(description: Mapping[str, Any]) -> Layer[Any]:
         version_of(description, "description")
         checks.exact_names("description", description, ("format", "version", "cell", "frozen", "arguments", "options"))
         checks.flag("frozen", description["frozen"])
-        kind = _layer_class(description["cell"])
+        kind = layer_class(description["cell"])
         arguments, options = description["arguments"], description["options"]
         checks.exact_names("arguments", arguments, ARGUMENTS)
         checks.exact_names("options", options, kind.cell.options)

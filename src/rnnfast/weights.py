@@ -60,6 +60,12 @@ def from_torch(source: Any, prefix: str = "", **options: Any) -> Layer[Any]:
     ValueError
         If there is no recurrent module, or several, whose paths the text lists; for missing or unknown names, shapes that do
         not fit, and projections (proj_size).
+
+    Examples
+    --------
+    >>> state_dict = rnnfast.LSTM(2, 3).params  # the names of a state_dict in PyTorch; arrays or tensors
+    >>> rnnfast.weights.from_torch(state_dict)
+    rnnfast.LSTM(2, 3)
     """
     if isinstance(source, Mapping):
         found: dict[str, Any] = {}
@@ -138,6 +144,11 @@ def to_torch(net: Any, prefix: str = "") -> dict[str, Array]:
     ------
     TypeError, ValueError
         For another object, and for what PyTorch does not have, such as ``reset_after=False``.
+
+    Examples
+    --------
+    >>> sorted(rnnfast.weights.to_torch(rnnfast.GRU(2, 3), "encoder.rnn"))
+    ['encoder.rnn.bias_hh_l0', 'encoder.rnn.bias_ih_l0', 'encoder.rnn.weight_hh_l0', 'encoder.rnn.weight_ih_l0']
     """
     _, places = places_of(net, TORCH)
     usual = {**net.cell.defaults, "update": net._form.variant.options.get("update")}
@@ -175,6 +186,12 @@ def from_keras(source: Any, **options: Any) -> Layer[Any]:
         For a source, a dtype or an option that does not fit.
     ValueError
         For shapes that do not fit, layers that differ, ``go_backwards``, and what no layer here computes.
+
+    Examples
+    --------
+    >>> kernel, recurrent_kernel, bias = np.zeros((2, 12)), np.zeros((3, 12)), np.zeros(12)  # as get_weights() gives them
+    >>> rnnfast.weights.from_keras([kernel, recurrent_kernel, bias])
+    rnnfast.LSTM(2, 3, batch_first=True, dtype='float64')
     """
     several = isinstance(source, (list, tuple)) and not (source and _is_array(source[0]))
     found = [_of_keras(one) for one in (source if several else [source])]
@@ -272,6 +289,11 @@ def to_keras(net: Any) -> list[list[Array]]:
     ------
     TypeError, ValueError
         For another object, and for weights that no layer of Keras has.
+
+    Examples
+    --------
+    >>> [a.shape for a in rnnfast.weights.to_keras(rnnfast.LSTM(2, 3))[0]]
+    [(2, 12), (3, 12), (12,)]
     """
     cell, places = places_of(net, KERAS)
     two = cell == "gru" and net.reset_after
@@ -316,6 +338,12 @@ def from_onnx(source: Any, name: str | Sequence[str] | None = None, **options: A
         not fit, layers that differ, and what no layer here computes.
     OSError, ModuleNotFoundError
         If the file cannot be read, or onnx is not installed.
+
+    Examples
+    --------
+    >>> W, R, B = np.zeros((2, 9, 2)), np.zeros((2, 9, 3)), np.zeros((2, 18))  # two directions
+    >>> rnnfast.weights.from_onnx((W, R, B), reset_after=True)
+    rnnfast.GRU(2, 3, bidirectional=True, dtype='float64')
     """
     settings: dict[str, Any] = {}
     if isinstance(source, (tuple, list)):
@@ -368,6 +396,12 @@ def to_onnx(net: Any) -> list[tuple[Array, Array, Array | None]]:
     ------
     TypeError, ValueError
         For another object, and for weights that no node of ONNX has.
+
+    Examples
+    --------
+    >>> W, R, B = rnnfast.weights.to_onnx(rnnfast.LSTM(2, 3, bidirectional=True))[0]
+    >>> W.shape, R.shape, B.shape
+    ((2, 12, 2), (2, 12, 3), (2, 24))
     """
     _, places = places_of(net, ONNX)
     found = []
@@ -403,6 +437,12 @@ def read_safetensors(file: Any, prefix: str = "") -> dict[str, Array]:
         If the package safetensors is not installed.
     TypeError, OSError, MemoryError
         If `file` is neither a path nor a binary file, or cannot be read, or there is not enough memory.
+
+    Examples
+    --------
+    >>> rnnfast.GRU(2, 3).save("net.safetensors")
+    >>> rnnfast.weights.read_safetensors("net.safetensors")["weight_hh_l0"].shape
+    (9, 3)
     """
     from rnnfast._engine import container, tensors
 

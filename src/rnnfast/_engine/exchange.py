@@ -95,7 +95,7 @@ def layer(
     values: dict[str, Array] = {}
     for names, place in zip(net._names, [place for layer in places for place in layer], strict=True):
         values.update((name, a.astype(dtype, copy=False)) for name, a in zip(names, place, strict=False) if a is not None)
-    net.__dict__.update(_params=net._in_own_order(values, convention.gate_order.get(cell)))
+    net._set_params(net._in_own_order(values, convention.gate_order.get(cell)))
     if update == "new":
         for array in net._params.values():
             negate(array, net._form.variant.gates.index("z"), net.hidden_size)

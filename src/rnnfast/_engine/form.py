@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from math import prod
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,6 +26,27 @@ NO_INPUTS: Mapping[str, Array] = MappingProxyType({})
 def _kinds(variant: AnyVariant, input_size: int, hidden_size: int, bias: bool) -> Mapping[str, tuple[int, ...]]:
     shapes = variant.shapes(input_size, hidden_size)
     return MappingProxyType({kind: shape for kind, shape in shapes.items() if bias or not kind.startswith("bias_")})
+
+
+class Layout(NamedTuple):
+    """Where the parameters of a place lie in one array of all: of each kind its range, and its shape if that is not 1-D; and
+    the range of all that are 1-D, which come last."""
+
+    kinds: tuple[tuple[str, slice, tuple[int, ...] | None], ...]
+    vectors: slice
+
+
+@lru_cache(4096)
+def layouts(form: Form) -> tuple[int, tuple[Layout, ...]]:
+    """The number of all parameters, and the layout of each place, in the order of `Form.parameter_shapes`."""
+    end, found = 0, []
+    for place in range(form.places):
+        kinds: list[tuple[str, slice, tuple[int, ...] | None]] = []
+        for kind, shape in form.kinds(place).items():
+            start, end = end, end + prod(shape)
+            kinds.append((kind, slice(start, end), shape if len(shape) > 1 else None))
+        found.append(Layout(tuple(kinds), slice(next((at.start for _, at, shape in kinds if shape is None), end), end)))
+    return end, tuple(found)
 
 
 class Inputs(NamedTuple):

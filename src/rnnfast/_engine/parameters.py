@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+import numpy as np
+
 from rnnfast._types import Array
+
+
+def joined(arrays: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+    """A new 1-D array with the values of all, at least one and all of one dtype; and its views by their names and shapes."""
+    flat = np.concatenate([a.ravel() for a in arrays.values()])
+    ends = np.cumsum([a.size for a in arrays.values()]).tolist()
+    return flat, {n: flat[end - a.size : end].reshape(a.shape) for end, (n, a) in zip(ends, arrays.items(), strict=True)}
 
 
 class Parameters:

@@ -10,8 +10,8 @@ import numpy as np
 from rnnfast._engine import checks, settings
 from rnnfast._engine.elsewhere import STACK, elsewhere
 from rnnfast._engine.form import Form, pack
-from rnnfast._engine.parameters import Parameters
-from rnnfast._types import S
+from rnnfast._engine.parameters import Parameters, joined
+from rnnfast._types import Array, S
 from rnnfast.cells.base import AnyCell, Packed
 
 MAX_LAYERS = 10_000  # more is a mistake, and its parameters alone would take minutes to name
@@ -40,6 +40,7 @@ class Stack(Parameters, Generic[S]):
     cell: AnyCell
     rng: Any
     _form: Form
+    _flat: Array  # (num_params,): the parameters are views of it
     _names: list[tuple[str, ...]]  # of the parameters, by place
     _shapes: dict[str, tuple[int, ...]]
     _frozen = False
@@ -93,6 +94,11 @@ class Stack(Parameters, Generic[S]):
         names, shapes = form.parameter_names(), form.parameter_shapes()
         self.__dict__.update(form.variant.options, _form=form, _names=names, _shapes=shapes)
 
+    def _set_params(self, values: Mapping[str, Array]) -> None:
+        """Takes copies: arrays from out-of-band buffers may be read-only, lie at odd addresses, and belong to somebody."""
+        flat, params = joined({name: values[name] for name in self._shapes})
+        self.__dict__.update(_flat=flat, _params=params)
+
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self._arguments() or name in ("rng", "cell", "_form"):
             raise AttributeError(f"{name}: expected the value of the constructor, {getattr(self, name)!r}; make a new layer")
@@ -145,6 +151,13 @@ class Stack(Parameters, Generic[S]):
         ModuleNotFoundError
             For the format safetensors, if the package of that name is not installed.
         OSError
+
+        Examples
+        --------
+        >>> net = rnnfast.LSTM(2, 3)
+        >>> net.save("net.npz")
+        >>> rnnfast.load("net.npz")
+        rnnfast.LSTM(2, 3)
         """
         from rnnfast._engine import container  # with what it needs, not everybody's: importing rnnfast stays quick
 
@@ -163,7 +176,7 @@ class Stack(Parameters, Generic[S]):
         return {"version": STATE_VERSION, "arguments": {**arguments, "dtype": self.dtype.name}, "options": options}
 
     def __getstate__(self) -> dict[str, Any]:
-        own = ("rng", "_form", "_names", "_shapes", "_params", *self.cell.options)
+        own = ("rng", "_form", "_names", "_shapes", "_flat", "_params", *self.cell.options)
         return {
             **self._description(),
             "rng": self.rng,
@@ -175,8 +188,8 @@ class Stack(Parameters, Generic[S]):
         version_of(state)
         self._set_form(state["options"], **state["arguments"])
         params = checks.named_parameters(state["params"], self._shapes, self.dtype)
-        # copies: arrays from out-of-band buffers may be read-only, lie at odd addresses, and belong to somebody
-        self.__dict__.update(state["more"], rng=state["rng"], _params={name: value.copy() for name, value in params.items()})
+        self.__dict__.update(state["more"], rng=state["rng"])
+        self._set_params(params)
 
 
 def version_of(state: Mapping[str, Any], name: str = "pickle") -> int:

@@ -10,8 +10,9 @@ import numpy as np
 
 from rnnfast._engine import checks, settings
 from rnnfast._engine.dropout import drop
-from rnnfast._engine.form import Form, Inputs
+from rnnfast._engine.form import Form, Inputs, Layout, layouts
 from rnnfast._engine.forward import Recorded
+from rnnfast._engine.parameters import joined
 from rnnfast._kernels import _call
 from rnnfast._kernels._core import empty
 from rnnfast._types import Array, S
@@ -53,11 +54,21 @@ class ModelGradients:
 @dataclass(repr=False, eq=False)
 class LayerGradients(ModelGradients, Generic[S]):
     """The gradients of a pass through recurrent layers; state: the gradient of the initial state, in its form; inputs: those of
-    the cell's inputs by name, sums over layers (the last first) and directions (the forward one first)."""
+    the cell's inputs by name, sums over layers (the last first) and directions (the forward one first); flat (num_params,): the
+    array of which those of the parameters are views, in the order of ``net.params`` and ``net.flat``."""
 
     state: S
     inputs: Mapping[str, Array]
+    flat: Array
     __repr__ = shapes
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "flat"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copy or a pickle has views of one array again."""
+        flat, params = joined(state["params"])
+        vars(self).update(state, flat=flat, params=params)
 
 
 class Place(NamedTuple):
@@ -71,11 +82,13 @@ class Place(NamedTuple):
 
 class Prepared(NamedTuple):
     """All arrays that backward fills: layer by layer those of each direction; the gradients of the initial states,
-    (num_layers*D, B, H) each; those of inputs by name, (T, B) or (T, B, H)."""
+    (num_layers*D, B, H) each; those of inputs by name, (T, B) or (T, B, H); and the array of which those of all parameters are
+    views, place by place."""
 
     places: list[list[Place]]
     initial: tuple[Array, ...]
     inputs: dict[str, Array]
+    flat: Array
 
 
 # ---- tapes -----------------------------------------------------------------------------------------------------------------
@@ -130,7 +143,7 @@ class BaseTape(Generic[G]):
         g : Gradients or LayerGradients
             Gradients of ``sum(dy * y) + sum(dstate * state)``, with the weights as they were when recording. Of a function:
             ``g.x, g.w_ih, g.w_hh, g.b_ih, g.b_hh, g.h0`` and for LSTM ``g.c0``; of a layer: ``g.x, g.state,
-            g.params[name]``.
+            g.params[name]``, and ``g.flat``, one array of which the gradients of all parameters are views.
 
         Raises
         ------
@@ -176,11 +189,13 @@ class BaseTape(Generic[G]):
         def dx_of(width: int) -> list[Array | None]:
             return [empty((T, B, width), dtype) for _ in range(D)]
 
-        def params_of(place: int) -> dict[str, Array]:
+        def params_of(layout: Layout) -> dict[str, Array]:
             """Weights are written, biases are added to; gradients of vectors come from those of what the kernels read."""
-            kinds = form.kinds(place).items()
-            return {k: np.zeros(s, dtype) if len(s) == 1 else empty(s, dtype) for k, s in kinds if k in KINDS}
+            flat[layout.vectors] = 0
+            return {k: flat[at] if shape is None else flat[at].reshape(shape) for k, at, shape in layout.kinds}
 
+        size, parts = layouts(form)
+        flat = empty((size,), dtype)
         inner = [dx_of(D * H) for _ in range(min(2, form.num_layers - 1))]
         first: list[Array | None] = dx_of(form.input_size) if need_x else [None] * D
         places: list[list[Place]] = []
@@ -189,8 +204,8 @@ class BaseTape(Generic[G]):
             for dx, record in zip(inner[i % len(inner)] if i else first, layer.records, strict=True):
                 _call.prepare(record, dx, settings.num_threads, d_extras)
                 vectors = np.zeros((record.vectors, H), dtype) if record.vectors else None
-                places[-1].append(Place(dx, params_of(i * D), vectors))
-        return Prepared(places, tuple([np.empty((form.places, B, H), dtype) for _ in form.variant.states]), given)
+                places[-1].append(Place(dx, params_of(parts[i * D + len(places[-1])]), vectors))
+        return Prepared(places, tuple([np.empty((form.places, B, H), dtype) for _ in form.variant.states]), given, flat)
 
     def _run(
         self, recorded: list[Recorded], prepared: Prepared, dy: Array | None, dstate: tuple[Array | None, ...]
@@ -209,7 +224,8 @@ class BaseTape(Generic[G]):
                 part = dy if dy is None or D == 1 else dy[..., direction * H : (direction + 1) * H]
                 _call.backward(record, part, d_last, g.x, d_first, g.params, g.vectors)
                 if g.vectors is not None:
-                    g.params.update(form.variant.vector_gradients(packed[direction], g.vectors))
+                    for kind, value in form.variant.vector_gradients(packed[direction], g.vectors).items():
+                        g.params[kind][...] = value
                 if g.x is not None:
                     total = g.x if total is None else np.add(total, g.x, out=total)
             if total is not None and kept is not None:
@@ -260,5 +276,5 @@ class StackTape(BaseTape[LayerGradients[S]]):
         params: dict[str, Array] = {}
         for names, place in zip(self._names, [place for layer in prepared.places for place in layer], strict=True):
             params.update(zip(names, place.params.values(), strict=True))  # both in the order of their kinds
-        unbatched = self._inputs.unbatched
-        return LayerGradients(dx, params, state, {k: self._form.outer(v, unbatched) for k, v in prepared.inputs.items()})
+        inputs = {k: self._form.outer(v, self._inputs.unbatched) for k, v in prepared.inputs.items()}
+        return LayerGradients(dx, params, state, inputs, prepared.flat)

@@ -103,6 +103,13 @@ class FormulaVariant:
     def slots(self) -> int:
         return self.plan().spec.slots
 
+    @cached_property
+    def at_inference(self) -> FormulaVariant:
+        """What a call computes, nothing random in it, also where it is recorded: for gradients outside of training."""
+        same = FormulaVariant(_AtInference(self.cell), self.options, dict(zip(self.states, self.initial, strict=True)))
+        same.x_gates, same.h_gates, same.vectors, same.inputs = self.x_gates, self.h_gates, self.vectors, self.inputs
+        return same
+
     def shapes(self, input_size: int, hidden_size: int) -> dict[str, tuple[int, ...]]:
         """Kind -> shape of the parameters of a layer in one direction."""
         x, h = len(self.x_gates) * hidden_size, len(self.h_gates) * hidden_size
@@ -171,6 +178,19 @@ class FormulaVariant:
     def vector_gradients(self, packed: Packed, d_vectors: Array) -> dict[str, Array]:
         """Gradients of the vectors by kind, from those of what the kernels read instead."""
         return self.plan(packed.row_inputs).vector_gradients(packed.vectors, d_vectors)
+
+
+class _AtInference:
+    """A cell whose formula is always the one of inference."""
+
+    def __init__(self, cell: FormulaCell | StoredCell) -> None:
+        self._cell, self.name, self.vectors = cell, cell.name, cell.vectors
+
+    def trace(self, options: Mapping[str, Any], row_inputs: frozenset[str], *, training: bool) -> Traced:
+        return self._cell.trace(options, row_inputs, training=False)
+
+    def used_draws(self, options: Mapping[str, Any]) -> dict[str, UsedDraw]:
+        return {}
 
 
 class StoredCell:

@@ -22,7 +22,7 @@ CONSTRUCTOR = frozenset(
 )
 ATTRIBUTES = frozenset(
     (
-        *("params", "num_params", "load_params", "record", "freeze", "step", "trajectories", "plan", "save", "load"),
+        *("params", "num_params", "flat", "load_params", "record", "freeze", "step", "trajectories", "plan", "save", "load"),
         *("cell", "formula", "declaration", "options", "rng"),
     )
 )

@@ -52,6 +52,14 @@ class AdditiveAttention(Parameters):
     ------
     TypeError, ValueError
         If an argument does not fit.
+
+    Examples
+    --------
+    >>> attention = nn.AdditiveAttention(query_size=4, key_size=3, hidden_size=8)
+    >>> keys = np.ones((5, 2, 3), np.float32)  # 5 steps of 2 samples
+    >>> context, weights = attention(np.ones((2, 4), np.float32), keys, lengths=[5, 3])
+    >>> context.shape, weights.shape
+    ((2, 3), (5, 2))
     """
 
     def __init__(self, query_size: int, key_size: int, hidden_size: int, *, dtype: Any = np.float32, rng: Any = None) -> None:

@@ -34,6 +34,15 @@ def sliding_windows(data: Any, n: int) -> tuple[Array, Array]:
     ------
     TypeError, ValueError
         If the shape of `data` or the value of `n` does not fit.
+
+    Examples
+    --------
+    >>> X, y = nn.sliding_windows(np.arange(5), 3)
+    >>> X
+    array([[0, 1, 2],
+           [1, 2, 3]])
+    >>> y
+    array([3, 4])
     """
     data, n = np.asarray(data), checks.positive("n", n)
     if data.ndim not in (1, 2) or len(data) <= n:
@@ -68,6 +77,15 @@ def pad_sequences(
     ------
     ValueError
         If there is no sequence, or the other axes differ.
+
+    Examples
+    --------
+    >>> padded, lengths = nn.pad_sequences([[1, 2, 3], [4]], batch_first=True)
+    >>> padded
+    array([[1, 2, 3],
+           [4, 0, 0]])
+    >>> lengths
+    array([3, 1])
     """
     arrays = [np.asarray(sequence) for sequence in sequences]
     if not arrays:
@@ -106,6 +124,16 @@ class Vocabulary:
     ------
     ValueError
         If a token occurs twice, or `unknown` is not among the tokens.
+
+    Examples
+    --------
+    >>> letters = nn.Vocabulary.of(["banana"])
+    >>> letters.tokens
+    ('a', 'n', 'b')
+    >>> letters.encode("nab")
+    array([1, 0, 2])
+    >>> "".join(letters.decode([2, 1, 0]))
+    'bna'
     """
 
     def __init__(self, tokens: Iterable[Hashable], *, unknown: Hashable = None) -> None:
@@ -196,6 +224,14 @@ class MinMaxScaler:
     ------
     TypeError, ValueError
         If `data` does not fit.
+
+    Examples
+    --------
+    >>> scaler = nn.MinMaxScaler(np.array([10.0, 30.0, 20.0]))
+    >>> scaler(np.array([20.0, 40.0]))
+    array([0.5, 1.5])
+    >>> scaler.inverse(np.array([0.5]))
+    array([20.])
     """
 
     def __init__(self, data: Any, low: float = 0.0, high: float = 1.0) -> None:
@@ -241,6 +277,11 @@ def time_split(data: Any, share: float = 0.2) -> tuple[Array, Array]:
     ------
     TypeError, ValueError
         If `share` is not a number between 0 and 1.
+
+    Examples
+    --------
+    >>> nn.time_split(np.arange(10), 0.3)
+    (array([0, 1, 2, 3, 4, 5, 6]), array([7, 8, 9]))
     """
     data = np.asarray(data)
     cut = len(data) - round(len(data) * checks.probability("share", share))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +13,8 @@ from rnnfast._engine import checks, container
 from rnnfast._types import Array
 from rnnfast.nn.layers import Module
 from rnnfast.nn.optimizers import Optimizer, clip_grad_norm
+from rnnfast.nn.parallel import Part, Reduce, checksum
+from rnnfast.nn.samples import Samples, batches, samples, take
 from rnnfast.nn.schedules import Schedule
 from rnnfast.progress import progress
 
@@ -22,63 +23,22 @@ Loss = Callable[[Array, Array], tuple[float, Array]]
 History = dict[str, list[float]]
 
 
-def take(a: Array, rows: Array, axis: int) -> Array:
-    """These rows of axis 0 or 1, contiguous. (Of an array that is not contiguous, ndarray.take copies all, at every call.)"""
-    if a.flags.c_contiguous:
-        return a.take(rows, axis)
-    return np.ascontiguousarray(a[rows] if axis == 0 else a[:, rows])
+class _Means:
+    """Means of a loss and of metrics over samples, from those of batches."""
 
+    def __init__(self, metrics: Mapping[str, Metric]) -> None:
+        self.metrics, self.sums, self.samples = metrics, np.zeros(1 + len(metrics)), 0
 
-class Samples(NamedTuple):
-    """Inputs and targets, which axis of each counts samples, and lengths (N,) or None."""
+    def add(self, loss: float, predicted: Array, y: Array, samples: int) -> None:
+        values = [loss, *[metric(predicted, y) for metric in self.metrics.values()]]
+        self.sums += samples * np.array(values, np.float64)
+        self.samples += samples
 
-    x: Array
-    y: Array
-    lengths: Array | None
-    axes: tuple[int, int]
-
-    @property
-    def number(self) -> int:
-        return int(self.x.shape[self.axes[0]])
-
-    def take(self, rows: Array) -> tuple[Array, Array, Array | None]:
-        """The batch of these samples, contiguous; with lengths and time first, it ends where its longest sample ends."""
-        x, y = take(self.x, rows, self.axes[0]), take(self.y, rows, self.axes[1])
-        if self.lengths is None:
-            return x, y, None
-        lengths = self.lengths[rows]
-        longest = int(lengths.max())
-        if self.axes[0] == 1:
-            x = x[:longest]
-        if self.axes[1] == 1:
-            y = y[:longest]
-        return x, y, lengths
-
-    def fingerprint(self) -> list[int]:
-        """Sizes and a checksum of some samples, by which a checkpoint recognises other data."""
-        rows = np.unique(np.linspace(0, self.number - 1, 16).astype(np.intp))
-        x, y, _ = self.take(rows)
-        return [*self.x.shape, *self.y.shape, zlib.crc32(y.tobytes(), zlib.crc32(x.tobytes()))]
-
-    def batches(self, order: Array, size: int) -> Iterator[tuple[Array, Array, Array | None]]:
-        for start in range(0, len(order), size):
-            yield self.take(order[start : start + size])
-
-
-def samples(x: Any, y: Any, lengths: Any, axes: tuple[int, int], name: str) -> Samples:
-    x, y = np.asarray(x), np.asarray(y)
-    if tuple(axes) not in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        raise checks.wrong_value("batch_axes", "a pair of 0 or 1", axes)
-    if x.ndim <= axes[0] or y.ndim <= axes[1] or x.shape[axes[0]] != y.shape[axes[1]]:
-        raise ValueError(
-            f"{name}: expected as many samples on axis {axes[0]} of x as on axis {axes[1]} of y, "
-            f"got shapes {x.shape} and {y.shape}; batch_axes says which axes count samples"
-        )
-    if not x.shape[axes[0]]:
-        raise ValueError(f"{name}: expected at least one sample, got none")
-    if lengths is not None:
-        lengths = checks.lengths(lengths, x.shape[1 - axes[0]], x.shape[axes[0]], unbatched=False)
-    return Samples(x, y, lengths, axes)
+    def over(self, part: Part) -> dict[str, float]:
+        """By name, over the samples of all processes."""
+        means = self.sums / max(1, self.samples)
+        part.mean(means, self.samples)
+        return dict(zip(("loss", *self.metrics), means.tolist(), strict=True))
 
 
 def fit(
@@ -100,6 +60,8 @@ def fit(
     patience: int | None = None,
     rng: Any = None,
     checkpoint: str | os.PathLike[str] | None = None,
+    reduce: Reduce | None = None,
+    part: tuple[int, int] | None = None,
     desc: str = "training",
 ) -> History:
     """Train a model: update its parameters in place, batch by batch.
@@ -149,6 +111,16 @@ def fit(
         .npz file. If it exists, training continues from it and computes the same numbers as if it had never stopped. It must
         come from the same model, optimizer, data, batch size and kind of schedule. After Ctrl-C it contains the state after
         the last complete epoch.
+    reduce : callable, optional
+        Joins several processes, perhaps on several machines, to one training run: ``reduce(means, samples)`` gets a 1-D array
+        of means over the samples of this process, most often the gradient, and their number. It must leave in the array the
+        means over the samples of all processes, each weighted by its number, which may be 0. docs/many_machines.md has the
+        few lines for MPI. Every process gives the same arguments, with a seed or generator for `rng` (its own dropout follows
+        from it and `part`), and gets the same history. All begin with the parameters of process 0, which alone writes the
+        checkpoint; a checkpoint to resume from must be there for all of them.
+    part : (int, int), optional
+        With `reduce`: the number of this process, from 0, and how many there are. Of the samples of each batch, and of the
+        validation data, it computes every one of so many. `batch_size` is that of all processes together.
     desc : str
         The text of the progress bar.
 
@@ -164,13 +136,21 @@ def fit(
         If an argument does not fit, or the checkpoint comes from something else.
     FloatingPointError
         If a loss or a parameter is not finite. The checkpoint then contains the state after the epoch before.
+
+    Examples
+    --------
+    >>> x, y = np.ones((5, 40, 2), np.float32), np.ones((40, 1), np.float32)  # 40 samples of 5 steps
+    >>> model = nn.Sequential(nn.Recurrent(rnnfast.GRU(2, 3), "last"), nn.Dense(3, 1))
+    >>> history = nn.fit(model, nn.mean_squared_error, nn.Adam(model.params), x, y, epochs=3)
+    >>> sorted(history), len(history["loss"])
+    (['loss', 'lr'], 3)
     """
     epochs, batch_size = checks.positive("epochs", epochs), checks.positive("batch_size", batch_size)
     if not optimizer.updates(model.params):
         raise ValueError("optimizer: expected one of exactly model.params, got one that updates other arrays")
     if patience is not None and patience < 0:
         raise checks.wrong_value("patience", "a number >= 0", patience)
-    measures = _measures(metrics)
+    measures, own = _measures(metrics), Part(reduce, part)
     data = samples(x, y, lengths, batch_axes, "x, y")
     held = None
     if validation is not None:
@@ -178,43 +158,52 @@ def fit(
             raise ValueError(f"validation: expected (x, y) or (x, y, lengths), got {len(validation)} items")
         held_x, held_y, held_lengths = (*validation, None)[:3]
         held = samples(held_x, held_y, held_lengths, batch_axes, "validation")
+    if not own.alone:
+        for a in model.params.values():
+            own.first(a)
     state = _State(model, optimizer, schedule, checks.generator("rng", rng), data, batch_size)
     file = None if checkpoint is None else Path(checkpoint)
     if file is not None and not file.parent.is_dir():
         raise ValueError(f"checkpoint: expected a file in a folder that exists, got {file}")
     if file is not None and file.exists():
         state.load(file)
-    with progress(epochs * -(-data.number // batch_size), desc) as bar:
+    if not own.alone:
+        own.agree(state.numbers(epochs))
+    with progress(epochs * -(-data.number // batch_size), desc, shown=own.number == 0) as bar:
         bar.update(state.epochs * -(-data.number // batch_size))
         while state.epochs < epochs and not (patience is not None and state.waited > patience):
             order = state.rng.permutation(data.number) if shuffle else np.arange(data.number)
-            total, sums = 0.0, dict.fromkeys(measures, 0.0)
-            for xb, yb, lb in data.batches(order, batch_size):
-                predicted, tape = model.record(xb, lengths=lb, rng=state.rng)
-                value, gradient = loss(predicted, yb)
-                _finite("loss", value, state)
-                grads = tape.backward(gradient, need_x=False).params
+            draws = state.rng if own.alone else np.random.default_rng([state.drawn(), state.epochs, own.number])
+            means = _Means(measures if held is None else {})
+            for batch in batches(order, batch_size):
+                rows = own.of(batch)
+                if len(rows):
+                    xb, yb, lb = data.take(rows, batch)
+                    predicted, tape = model.record(xb, lengths=lb, rng=draws)
+                    value, gradient = loss(predicted, yb)
+                    if own.alone:  # else the others would wait for this process: all see the mean at the end of the epoch
+                        _finite("loss", value, state)
+                    means.add(value, predicted, yb, len(rows))
+                    flat = optimizer.flatten(tape.backward(gradient, need_x=False).params)
+                else:
+                    flat = optimizer.flatten({name: np.zeros_like(a) for name, a in model.params.items()})
+                own.mean(flat, len(rows))
                 if clip_norm is not None:
-                    clip_grad_norm(grads, clip_norm)
-                optimizer.step(grads)
-                size = yb.shape[batch_axes[1]]
-                total += value * size
-                if held is None:
-                    for name, metric in measures.items():
-                        sums[name] += metric(predicted, yb) * size
+                    clip_grad_norm({"": flat}, clip_norm)
+                optimizer.step(flat)
                 bar.update()
-            row = {"loss": total / data.number, "lr": optimizer.lr}
-            if held is None:
-                row.update((name, value / data.number) for name, value in sums.items())
-            else:
-                found = _evaluate(model, loss, held, measures, batch_size)
+            found = means.over(own)
+            _finite("loss", found["loss"], state)
+            row = {"loss": found.pop("loss"), "lr": optimizer.lr, **found}
+            if held is not None:
+                found = _evaluate(model, loss, held, measures, batch_size, own)
                 _finite("validation loss", found["loss"], state)
                 row.update((f"val_{name}", value) for name, value in found.items())
             for name, a in model.params.items():
                 _finite(name, a.sum(), state)
             state.finish(row, row.get("val_loss", row["loss"]))
             bar.note(", ".join(f"{name} {value:.4g}" for name, value in row.items() if name != "lr"))
-            if file is not None:
+            if file is not None and own.number == 0:
                 state.save(file)
     if patience is not None:
         state.restore_best()
@@ -262,19 +251,30 @@ def evaluate(
     ------
     TypeError, ValueError
         If an argument does not fit.
+
+    Examples
+    --------
+    >>> model = nn.Dense(2, 1)
+    >>> x, y = np.ones((40, 2), np.float32), np.ones((40, 1), np.float32)
+    >>> found = nn.evaluate(model, nn.mean_squared_error, x, y, batch_axes=(0, 0), metrics={"error": nn.mean_absolute_error})
+    >>> list(found)
+    ['loss', 'error']
     """
     data = samples(x, y, lengths, batch_axes, "x, y")
-    return _evaluate(model, loss, data, _measures(metrics), checks.positive("batch_size", batch_size))
+    return _evaluate(model, loss, data, _measures(metrics), checks.positive("batch_size", batch_size), Part(None, None))
 
 
-def _evaluate(model: Module, loss: Loss, data: Samples, metrics: Mapping[str, Metric], batch_size: int) -> dict[str, float]:
-    sums = dict.fromkeys(("loss", *metrics), 0.0)
-    for x, y, lengths in data.batches(np.arange(data.number), batch_size):
-        predicted, size = model(x, lengths=lengths), y.shape[data.axes[1]]
-        sums["loss"] += loss(predicted, y)[0] * size
-        for name, metric in metrics.items():
-            sums[name] += metric(predicted, y) * size
-    return {name: value / data.number for name, value in sums.items()}
+def _evaluate(
+    model: Module, loss: Loss, data: Samples, metrics: Mapping[str, Metric], batch_size: int, part: Part
+) -> dict[str, float]:
+    means = _Means(metrics)
+    for batch in batches(np.arange(data.number), batch_size):
+        rows = part.of(batch)
+        if len(rows):
+            x, y, lengths = data.take(rows, batch)
+            predicted = model(x, lengths=lengths)
+            means.add(loss(predicted, y)[0], predicted, y, len(rows))
+    return means.over(part)
 
 
 def predict(
@@ -302,6 +302,12 @@ def predict(
     ------
     TypeError, ValueError
         If an argument does not fit, or the output has another number of samples.
+
+    Examples
+    --------
+    >>> model = nn.Sequential(rnnfast.GRU(2, 3), nn.Dense(3, 1))
+    >>> nn.predict(model, np.ones((5, 40, 2), np.float32), batch_axes=(1, 1)).shape
+    (5, 40, 1)
     """
     x = np.asarray(x)
     steps = (
@@ -334,11 +340,28 @@ class _State:
         batch_size: int,
     ) -> None:
         self.params, self.optimizer, self.schedule, self.rng = model.params, optimizer, schedule, rng
-        self.kind = [type(optimizer).__name__, type(schedule).__name__, batch_size, data.fingerprint()]
+        self.kind: list[Any] = [type(optimizer).__name__, type(schedule).__name__, batch_size, data.fingerprint()]
         self.history: History = {}
         self.epochs, self.waited, self.best = 0, 0, np.inf
         self.first_lr = optimizer.lr
         self.best_params: dict[str, Array] = {name: a.copy() for name, a in self.params.items()}
+
+    def drawn(self) -> int:
+        """A number that tells what was drawn from the generator so far."""
+        return checksum(self.rng.bit_generator.state)
+
+    def numbers(self, epochs: int) -> dict[str, float]:
+        """What must be the same in all processes of a run, under the name of the argument that it comes from."""
+        optimizer = self.optimizer
+        moments = [float(a.sum()) for a in optimizer.state.values()]
+        return {
+            "model": checksum([(name, a.shape) for name, a in self.params.items()]),
+            "optimizer": checksum(type(optimizer).__name__, optimizer.lr, optimizer.steps, moments),
+            "x, y, batch_size or schedule": checksum(self.kind),
+            "epochs": epochs,
+            "rng (give a seed)": self.drawn(),
+            "checkpoint": self.epochs,
+        }
 
     def finish(self, row: dict[str, float], value: float) -> None:
         """An epoch is done: row has its values for the history, `value` is the loss that should fall."""

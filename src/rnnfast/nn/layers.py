@@ -111,6 +111,14 @@ class Dense(Parameters):
     ------
     TypeError, ValueError
         If an argument does not fit.
+
+    Examples
+    --------
+    >>> layer = nn.Dense(3, 2)
+    >>> y, tape = layer.record(np.ones((5, 4, 3), np.float32))
+    >>> g = tape.backward(np.ones_like(y))  # of the loss sum(y)
+    >>> y.shape, g.params["weight"].shape
+    ((5, 4, 2), (2, 3))
     """
 
     def __init__(
@@ -165,6 +173,12 @@ class Embedding(Parameters):
     ------
     TypeError, ValueError
         If an argument does not fit.
+
+    Examples
+    --------
+    >>> layer = nn.Embedding(count=10, size=4)
+    >>> layer([[3, 1, 4], [1, 5, 9]]).shape
+    (2, 3, 4)
     """
 
     def __init__(self, count: int, size: int, *, dtype: Any = np.float32, rng: Any = None) -> None:
@@ -210,6 +224,13 @@ class Dropout(Parameters):
     ----------
     probability : float
         From 0 to 1, else it is a TypeError or ValueError. It is rounded to a multiple of 1/65536.
+
+    Examples
+    --------
+    >>> layer = nn.Dropout(0.5)
+    >>> y, tape = layer.record(np.ones(1000), rng=0)
+    >>> np.unique(y)
+    array([0., 2.])
     """
 
     def __init__(self, probability: float) -> None:
@@ -246,6 +267,12 @@ class Recurrent(Parameters):
     ------
     TypeError, ValueError
         If an argument does not fit.
+
+    Examples
+    --------
+    >>> layer = nn.Recurrent(rnnfast.LSTM(2, 3, bidirectional=True), "last")
+    >>> layer(np.ones((5, 4, 2), np.float32)).shape
+    (4, 6)
     """
 
     def __init__(self, rnn: Layer[Any], output: str = "sequence") -> None:
@@ -325,15 +352,31 @@ class Sequential(Parameters):
     ------
     ValueError
         If there is no layer, or one occurs twice.
+
+    Examples
+    --------
+    >>> model = nn.Sequential(nn.Embedding(10, 4), nn.Recurrent(rnnfast.GRU(4, 3), "last"), nn.Dense(3, 2))
+    >>> model(np.zeros((5, 8), int)).shape  # 5 steps of 8 samples
+    (8, 2)
+    >>> list(model.params)[:2]
+    ['0.weight', '1.weight_ih_l0']
     """
 
     def __init__(self, *layers: Module | Layer[Any]) -> None:
         if not layers:
             raise ValueError("layers: expected at least one, got none")
         self.layers: list[Module] = [Recurrent(layer) if isinstance(layer, Layer) else layer for layer in layers]
-        self._params = {f"{i}.{name}": a for i, layer in enumerate(self.layers) for name, a in layer.params.items()}
+        self._params = self._of_layers()
         if len({id(a) for a in self._params.values()}) < len(self._params):
             raise ValueError("layers: expected each once, got one twice; its gradients would not be summed")
+
+    def _of_layers(self) -> dict[str, Array]:
+        return {f"{i}.{name}": a for i, layer in enumerate(self.layers) for name, a in layer.params.items()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """The layers of a copy or a pickle have arrays of their own, and these are its parameters."""
+        vars(self).update(state, _params={})
+        self._params = self._of_layers()
 
     def __call__(self, x: Any, *, lengths: Any = None) -> Array:
         for layer in self.layers:

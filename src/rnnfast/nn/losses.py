@@ -64,6 +64,14 @@ def mean_squared_error(y: Any, target: Any, *, mask: Any = None) -> tuple[float,
     -------
     value : float
     gradient : ndarray, shape and dtype of y
+
+    Examples
+    --------
+    >>> value, gradient = nn.mean_squared_error(np.array([1.0, 3.0]), np.array([1.0, 1.0]))
+    >>> value
+    2.0
+    >>> gradient
+    array([0., 2.])
     """
     y, target, mask, count = _pair(y, target, mask)
     d = y - target
@@ -89,6 +97,14 @@ def binary_cross_entropy(logits: Any, target: Any, *, mask: Any = None) -> tuple
     -------
     value : float
     gradient : ndarray, shape and dtype of logits
+
+    Examples
+    --------
+    >>> value, gradient = nn.binary_cross_entropy(np.zeros(2), np.array([1.0, 0.0]))
+    >>> round(value, 3)
+    0.693
+    >>> gradient
+    array([-0.25,  0.25])
     """
     z, target, mask, count = _pair(logits, target, mask)
     if target.size and not (target.min() >= 0 and target.max() <= 1):
@@ -117,6 +133,15 @@ def cross_entropy(logits: Any, target: Any, *, ignore_index: int | None = None, 
     value : float
     gradient : (..., classes) ndarray, dtype of logits
         ``(softmax - one_hot) / count``.
+
+    Examples
+    --------
+    >>> value, gradient = nn.cross_entropy(np.zeros((2, 4)), [3, -1], ignore_index=-1)
+    >>> round(value, 3)
+    1.386
+    >>> gradient
+    array([[ 0.25,  0.25,  0.25, -0.75],
+           [ 0.  ,  0.  ,  0.  ,  0.  ]])
     """
     logits = checks.float_array("logits", logits)
     target = np.asarray(target)
@@ -147,7 +172,13 @@ def cross_entropy(logits: Any, target: Any, *, ignore_index: int | None = None, 
 
 
 def mean_absolute_error(y: Any, target: Any, *, mask: Any = None) -> float:
-    """The mean of ``|y - target|``, a metric. The arguments are those of `mean_squared_error`."""
+    """The mean of ``|y - target|``, a metric. The arguments are those of `mean_squared_error`.
+
+    Examples
+    --------
+    >>> nn.mean_absolute_error(np.array([1.0, 3.0]), np.array([1.0, 1.0]))
+    1.0
+    """
     y, target, mask, count = _pair(y, target, mask)
     return _total(np.abs(y - target), mask) / count
 
@@ -168,6 +199,11 @@ def accuracy(logits: Any, target: Any, *, ignore_index: int | None = None) -> fl
     Returns
     -------
     float
+
+    Examples
+    --------
+    >>> nn.accuracy(np.array([[0.1, 2.0], [3.0, 1.0]]), [1, 1])
+    0.5
     """
     logits, target = np.asarray(logits), np.asarray(target)
     if target.shape == logits.shape:

@@ -27,6 +27,14 @@ def clip_grad_norm(grads: Mapping[str, Array], max_norm: float) -> float:
     -------
     float
         The norm before scaling.
+
+    Examples
+    --------
+    >>> grads = {"weight": np.array([3.0, 4.0])}
+    >>> nn.clip_grad_norm(grads, 1.0)
+    5.0
+    >>> grads["weight"]
+    array([0.6, 0.8])
     """
     if not max_norm > 0:
         raise checks.wrong_value("max_norm", "a number above 0", max_norm)
@@ -84,18 +92,24 @@ class Optimizer:
         """Whether the optimizer updates exactly these arrays."""
         return params.keys() == self._params.keys() and all(params[name] is a for name, a in self._params.items())
 
-    def step(self, grads: Mapping[str, Array]) -> None:
-        """Update the parameters once.
+    def flatten(self, grads: Mapping[str, Array]) -> Array:
+        """Copy all gradients one after the other into one array, for example to average it with those of other processes.
 
         Parameters
         ----------
         grads : mapping of str to ndarray
-            A gradient for each parameter, by its name and of its shape. The gradients are not changed.
+            A gradient for each parameter, by its name and of its shape.
+
+        Returns
+        -------
+        flat : ndarray
+            1-D, in the order of the parameters: the optimizer's own array, which `step` takes, and which the next call of
+            `flatten` or `step` writes again.
 
         Raises
         ------
         ValueError
-            If a name is missing or unknown, or a shape is wrong. No parameter is changed then.
+            If a name is missing or unknown, or a shape is wrong.
         """
         if grads.keys() != self._params.keys():
             names = ", ".join(sorted(grads.keys() ^ self._params.keys()))
@@ -104,6 +118,28 @@ class Optimizer:
             if grads[name].shape != p.shape:
                 raise checks.wrong_shape(f"grads[{name!r}]", p.shape, "as the parameter", grads[name].shape)
             self._gradient[place].reshape(p.shape)[...] = grads[name]
+        return self._gradient
+
+    def step(self, grads: Mapping[str, Array] | Array) -> None:
+        """Update the parameters once.
+
+        Parameters
+        ----------
+        grads : mapping of str to ndarray, or ndarray
+            A gradient for each parameter, by its name and of its shape; or all of them in one array, as `flatten` and the
+            ``g.flat`` of a recurrent layer have them. The gradients are not changed.
+
+        Raises
+        ------
+        ValueError
+            If a name is missing or unknown, or a shape is wrong. No parameter is changed then.
+        """
+        if isinstance(grads, Mapping):
+            self.flatten(grads)
+        elif grads.shape != self._gradient.shape:
+            raise checks.wrong_shape("grads", self._gradient.shape, "all parameters", grads.shape)
+        elif grads is not self._gradient:
+            self._gradient[...] = grads
         self.steps += 1
         change = self._change(self._gradient, self._work)
         for p, place in zip(self._params.values(), self._slices, strict=True):
@@ -130,6 +166,14 @@ class SGD(Optimizer):
         As in `Optimizer`.
     momentum : float
         0 or more; 0 is plain gradient descent.
+
+    Examples
+    --------
+    >>> params = {"weight": np.array([1.0, 2.0])}
+    >>> optimizer = nn.SGD(params, lr=0.1)
+    >>> optimizer.step({"weight": np.array([0.5, -0.5])})
+    >>> params["weight"].round(3)
+    array([0.95, 2.05])
     """
 
     moments = ("velocity",)
@@ -156,6 +200,14 @@ class RMSprop(Optimizer):
         From 0 to below 1.
     eps : float
         0 or more.
+
+    Examples
+    --------
+    >>> params = {"weight": np.array([1.0, 2.0])}
+    >>> optimizer = nn.RMSprop(params, lr=0.1)
+    >>> optimizer.step({"weight": np.array([0.5, -0.5])})
+    >>> params["weight"].round(3)
+    array([0., 3.])
     """
 
     moments = ("square",)
@@ -189,6 +241,14 @@ class Adam(Optimizer):
         beta1 and beta2, the decays of m and s, from 0 to below 1.
     eps : float
         0 or more.
+
+    Examples
+    --------
+    >>> params = {"weight": np.array([1.0, 2.0])}
+    >>> optimizer = nn.Adam(params, lr=0.1)
+    >>> optimizer.step({"weight": np.array([0.5, -0.5])})
+    >>> params["weight"].round(3)
+    array([0.9, 2.1])
     """
 
     moments = ("mean", "square")
@@ -230,6 +290,14 @@ class AdamW(Adam):
         As in `Adam`.
     weight_decay : float
         0 or more.
+
+    Examples
+    --------
+    >>> params = {"weight": np.array([1.0, 2.0])}
+    >>> optimizer = nn.AdamW(params, lr=0.1, weight_decay=0.1)
+    >>> optimizer.step({"weight": np.array([0.5, -0.5])})
+    >>> params["weight"].round(3)
+    array([0.89, 2.08])
     """
 
     def __init__(

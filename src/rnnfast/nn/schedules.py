@@ -39,6 +39,12 @@ class StepDecay:
     every : int
         At least 1.
     factor : float
+
+    Examples
+    --------
+    >>> schedule = nn.StepDecay(every=10)
+    >>> schedule(9, 0.0), schedule(10, 0.0)
+    (1.0, 0.1)
     """
 
     state: tuple[str, ...] = ()
@@ -58,6 +64,12 @@ class CosineDecay:
     epochs : int
         After how many epochs it reaches `least`, at least 1. It then stays there.
     least : float
+
+    Examples
+    --------
+    >>> schedule = nn.CosineDecay(epochs=10)
+    >>> schedule(0, 0.0), schedule(5, 0.0), schedule(10, 0.0)
+    (1.0, 0.5, 0.0)
     """
 
     state: tuple[str, ...] = ()
@@ -80,6 +92,12 @@ class ReduceOnPlateau:
         At least 1.
     least : float
         The smallest factor by which the initial rate is ever multiplied.
+
+    Examples
+    --------
+    >>> schedule = nn.ReduceOnPlateau(patience=1)
+    >>> [schedule(epoch, loss) for epoch, loss in enumerate([3.0, 2.0, 2.0, 2.0, 1.0])]
+    [1.0, 1.0, 1.0, 0.5, 0.5]
     """
 
     state: tuple[str, ...] = ("best", "waited", "now")

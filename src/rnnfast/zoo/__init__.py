@@ -2,6 +2,13 @@
 
 The letters of all formulas: x_a is W_ih x + b_ih and U_a v is W_hh v + b_hh, each in the block of gate a; products of vectors
 are elementwise; s is the sigmoid. Where sources disagree, the docstring of the cell says which of them it follows.
+
+Examples
+--------
+>>> net = rnnfast.zoo.LSTM(8, 32, num_layers=2, peephole=True)
+>>> y, (h, c), tape = net.record(np.ones((50, 4, 8), np.float32))
+>>> y.shape
+(50, 4, 32)
 """
 
 from rnnfast.zoo.activations import ACTIVATIONS, SURROGATES
