@@ -66,6 +66,7 @@ WITHOUT_EXTRAS = {  # enough to begin the training with rnnfast alone
     "stream": NO_PLOT,
     "tagging": (),
 }
+NEED_A_FRAMEWORK = ("accelerate_keras", "accelerate_torch")  # whose model they train
 PLOTS = {
     "continuous": (),
     "forecast": ("--data", "walk"),
@@ -78,7 +79,9 @@ PLOTS = {
 
 
 def test_all_programs_are_here():
-    assert sorted(WITHOUT_EXTRAS) == sorted(path.stem for path in EXAMPLES.glob("*.py") if path.stem != "common")
+    assert sorted((*WITHOUT_EXTRAS, *NEED_A_FRAMEWORK)) == sorted(
+        path.stem for path in EXAMPLES.glob("*.py") if path.stem != "common"
+    )
 
 
 @pytest.mark.parametrize("name", WITHOUT_EXTRAS)

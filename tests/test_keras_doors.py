@@ -75,7 +75,7 @@ def test_another_backend_is_an_error(tmp_path):
 def test_without_keras_the_error_names_the_extra(tmp_path):
     code = "import sys; sys.modules['keras'] = None; import rnnfast.keras; rnnfast.keras.disable(); rnnfast.keras.enable()"
     done = run("-c", code, backend="numpy", folder=tmp_path)
-    assert done.returncode == 1 and 'keras is not installed; pip install "rnnfast[keras]"' in done.stderr
+    assert done.returncode == 1 and 'Keras is not installed; pip install "rnnfast[keras]"' in done.stderr
 
 
 def test_importing_the_module_imports_no_framework(tmp_path):

@@ -175,8 +175,11 @@ def test_torch_errors(torch, tmp_path):
         refuse("^prefix: expected the path of one recurrent module, got '', and several: 'a', 'b.0'$", source)
         refuse("^prefix: .* got 'c', and none there; there are 'a', 'b.0'$", source, "c")
         assert type(weights.from_torch(source, "b")) is rnnfast.LSTM
-    for source in (torch.nn.Linear(2, 3), {}, {"weight": 1, 3: 4}):
-        refuse("^prefix: expected .*, got '', and none there; there are none$", source)
+    refuse("^prefix: expected .*, got '', and none there; there are none$", torch.nn.Linear(2, 3))
+    for source, keys in (({}, "none"), ({"weight": 1, 3: 4}, "'weight', 3"), ({"state_dict": {}}, "'state_dict'")):
+        refuse(f"^source: expected names such as weight_ih_l0, got the keys {keys}; pass the state_dict itself$", source)
+    refuse("^source: expected weight_ih_l0 among .*, got weight_hh_l0$", {"weight_hh_l0": np.ones((8, 2))})
+    refuse('^prefix: expected a path such as "encoder.rnn", got int$', two.state_dict(), 0, error=TypeError)
     refuse(r"^source: expected a module or a mapping .*, got str; load a file first: read_safetensors", "a.pt", error=TypeError)
     for source in (torch.nn.LSTM(3, 4, proj_size=2), torch.nn.LSTM(3, 4, proj_size=2).state_dict()):
         refuse("^proj_size: expected 0, got an LSTM with projections", source)

@@ -48,10 +48,11 @@ class Frozen(Stack[S]):
     isa: str
     _frozen = True
     _packed: dict[frozenset[str], list[Packed]]  # by the inputs that are one number a row
-    _one_way: bool  # forward only, so that it can step
-    _layers: FrozenLayers | None  # and nothing but x and states: for steps by the fast path, and for C (_kernels/_capi.pyx)
-    _time_first: FrozenLayers | None  # and time first: the same layers for whole sequences by the fast path
-    # the same of a cell with inputs, by those that are one number a row, and the order in which the kernels read them
+    _one_way: bool  # one direction: it can step
+    # for steps by the fast path, and for C (_kernels/_capi.pyx): None if there are two directions, or if the cell has inputs
+    _layers: FrozenLayers | None
+    _time_first: FrozenLayers | None  # the same for whole sequences: None with batch_first too
+    # for cells with inputs: by the names of those that are one number a row, the layers, and the order of the inputs there
     _with_inputs: dict[frozenset[str], tuple[FrozenLayers, tuple[str, ...]]]
 
     def __init__(self, layer: Stack[S]) -> None:

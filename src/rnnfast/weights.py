@@ -67,12 +67,17 @@ def from_torch(source: Any, prefix: str = "", **options: Any) -> Layer[Any]:
     >>> rnnfast.weights.from_torch(state_dict)
     rnnfast.LSTM(2, 3)
     """
+    if not isinstance(prefix, str):
+        raise checks.wrong_type("prefix", 'a path such as "encoder.rnn"', prefix)
     if isinstance(source, Mapping):
         found: dict[str, Any] = {}
         for key, value in source.items():
             if isinstance(key, str) and (match := PARAMETER.fullmatch(key)):
                 path, kind, place = match.groups("")
                 found.setdefault(path, {})[f"{kind}{place or '_l0'}"] = value
+        if not found:
+            keys = checks.listed(map(repr, source)) or "none"
+            raise ValueError(f"source: expected names such as weight_ih_l0, got the keys {keys}; pass the state_dict itself")
     elif hasattr(source, "named_modules"):
         import torch
 
@@ -93,6 +98,8 @@ def from_torch(source: Any, prefix: str = "", **options: Any) -> Layer[Any]:
         raise ValueError(
             "proj_size: expected 0, got an LSTM with projections, whose h is narrower than its c; rnnfast has none"
         )
+    if not any(name.startswith("weight_ih_l") for name in values):
+        raise ValueError(f"source: expected weight_ih_l0 among the names of the module, got {checks.listed(values)}")
     count = sum(name.startswith("weight_ih_l") and not name.endswith("_reverse") for name in values)
     ways = ("", "_reverse")[: 1 + any(name.endswith("_reverse") for name in values)]
     kinds = KINDS[: 4 if any(name.startswith("bias") for name in values) else 2]
@@ -448,4 +455,6 @@ def read_safetensors(file: Any, prefix: str = "") -> dict[str, Array]:
 
     with container.naming(file):
         _, found = tensors.decoded(container.content(file, only_tensors=True))
+        if prefix and not any(name.startswith(prefix) for name in found):
+            raise ValueError(f"prefix: expected the beginning of a name, got {prefix!r}; there are {checks.listed(found)}")
         return {name: tensor.values(name) for name, tensor in found.items() if name.startswith(prefix)}

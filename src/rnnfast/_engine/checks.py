@@ -383,7 +383,7 @@ def inputs(
 def for_each_step(name: str, value: Any, steps: tuple[int, ...], axes: str, hidden: int, dtype: FloatDType) -> Array:
     array = float_array(name, value, dtype, "the layer")
     if array.shape not in (steps, (*steps, hidden)):
-        expected = f"{steps} = ({axes}) or {(*steps, hidden)} = ({axes}, hidden)"
+        expected = f"{steps} = ({axes}) or {(*steps, hidden)} = ({', '.join(filter(None, (axes, 'hidden')))})"
         raise ValueError(f"{name}: expected shape {expected}, got {array.shape}")
     if array.shape == steps:
         return array if array.flags.aligned and all(s % array.itemsize == 0 for s in array.strides) else array.copy()

@@ -8,6 +8,10 @@ from rnnfast._types import Array
 def set_cost_model(call: float, phase: float) -> tuple[float, float]:
     """Work below which a call or a phase of a step takes no further thread; returns the values before."""
 
+def hoist_up_to(vectors: int) -> int:
+    """How long a block of a step may be where forward computes ahead of the steps what does not depend on states, 0 for never;
+    returns what was set before."""
+
 def let_rest(on: bool) -> bool:
     """Whether the thread team may rest where other pools take its processors; returns what was set before."""
 

@@ -20,16 +20,19 @@ def enable() -> None:
     Raises
     ------
     ImportError
-        If Keras 3 is not installed.
+        If Keras 3 is not installed, or what its backend needs.
     RuntimeError
         If Keras runs on another backend.
     """
     try:
         from rnnfast.keras import _patch
     except ModuleNotFoundError as missing:
-        if missing.name not in ("keras", "torch"):
-            raise
-        raise ImportError(f'rnnfast.keras: {missing.name} is not installed; pip install "rnnfast[keras]"') from missing
+        if missing.name == "keras":
+            raise ImportError('rnnfast.keras: Keras is not installed; pip install "rnnfast[keras]"') from missing
+        raise ImportError(
+            f"rnnfast.keras: Keras cannot be imported, since {missing.name} is not installed, which its backend needs; set "
+            "KERAS_BACKEND=torch, and pip install torch, or numpy, and pip install scipy jax, before Keras is imported"
+        ) from missing
     _patch.put_in()
 
 

@@ -205,4 +205,4 @@ def run(what: Pass, tensors: Tensors) -> tuple[Tensor, ...]:
 
 def drawn_seed() -> int:
     """From PyTorch's generator on the CPU: torch.manual_seed makes dropout reproducible."""
-    return int(torch.randint(2**63 - 1, ()))
+    return int(torch.randint(2**63 - 1, (), device="cpu"))
