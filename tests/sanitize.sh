@@ -8,12 +8,15 @@ venv=${SANITIZE_VENV:-$(mktemp -d)/venv}
 python3 -m venv "$venv"
 RNNFAST_CFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g -O1" \
 RNNFAST_LDFLAGS="-fsanitize=address,undefined" \
-    "$venv/bin/pip" install -q ".[test]"
+    "$venv/bin/pip" install -q ".[test]" pytest-xdist
 preload="$(gcc -print-file-name=libasan.so):$(gcc -print-file-name=libubsan.so)"
 # Python's own allocator would hide overruns of its objects; tests of how much memory there is or is taken need a plain build;
-# the programs of examples/ would take ten minutes, and call nothing that the other tests do not
+# programs, pages and conversions of weights would take ten minutes and more, and call no kernel that the other tests do not
+left_out=()
+for name in memory "examples*" readme doctests site gallery programs compare bench_cells typing "keras*" "torch*" "onnx*" "weights_*"; do
+    left_out+=(--ignore-glob "*/test_$name.py")
+done
 exec env LD_PRELOAD="$preload" PYTHONMALLOC=malloc OPENBLAS_NUM_THREADS=1 \
     ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
     "$venv/bin/python" -m pytest -q -p no:cacheprovider \
-    --deselect tests/test_threads.py::test_memory_that_runs_out --ignore tests/test_memory.py \
-    --ignore tests/test_examples.py "${@:-tests}"
+    -n 2 --dist loadfile "${left_out[@]}" --deselect tests/test_threads.py::test_memory_that_runs_out "${@:-tests}"
