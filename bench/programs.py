@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import itertools
 import json
 import sys
 from collections.abc import Callable
@@ -23,6 +24,8 @@ import numpy as np
 import rnnfast
 from results import geomean
 from rnnfast import nn
+from rnnfast.nn.samples import batches as numbers
+from rnnfast.nn.samples import samples
 from rnnfast.progress import progress
 from rnnfast.proof.contenders import Contender, Result
 from rnnfast.proof.race import Race
@@ -69,14 +72,12 @@ def text(preset: str) -> Callable[[], Program]:
 def taken(data: Any, size: int) -> tuple[list[tuple[Any, Any, Any]], int]:
     """The first batches of fit's samples in a drawn order, and the batches of an epoch."""
     order = np.random.default_rng(0).permutation(data.number)
-    batches = [data.take(order[i * size : (i + 1) * size]) for i in range(BATCHES)]
+    batches = [data.take(rows, rows) for rows in itertools.islice(numbers(order, size), BATCHES)]
     return batches, -(-data.number // size)
 
 
 def forecast() -> Program:
     import forecast as program
-
-    from rnnfast.nn.fit import samples
 
     training, *_ = program.windows(program.walk(0).values, program.WINDOW, 1)
     model = program.build(rnnfast.LSTM, False, program.HIDDEN, program.LAYERS, 0)
@@ -87,8 +88,6 @@ def forecast() -> Program:
 def sentiment() -> Program:
     import sentiment as program
 
-    from rnnfast.nn.fit import samples
-
     pairs = program.reviews()
     vocabulary = nn.Vocabulary.of((text for text, _ in pairs), least=2, unknown="?")
     x, lengths, y = program.arrays(pairs, vocabulary)
@@ -98,8 +97,6 @@ def sentiment() -> Program:
 
 def seq2seq() -> Program:
     import seq2seq as program
-
-    from rnnfast.nn.fit import samples
 
     x, y = program.arrays(program.data(20000, 0))
     batches, epoch = taken(samples(x, y, None, (1, 1), "data"), 64)
