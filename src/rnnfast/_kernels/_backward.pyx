@@ -13,18 +13,20 @@ from rnnfast._kernels._job cimport *
 
 
 cdef void gather(Job *j, Py_ssize_t s, int thread, int threads) noexcept nogil:
-    """If lengths differ, the rows of dy, of state 0 in y, and of inputs that backward's elementwise part reads at step s, one
-    after the other; and zeros for the gradients of inputs."""
+    """If lengths differ, the rows of dy and of state 0 in y, where they are not side by side, and of inputs, that backward's
+    elementwise part reads at step s, one after the other; and zeros for the gradients of inputs."""
     cdef const rf_state *y = &j.cell.state[0]
     cdef Py_ssize_t row, nbytes = j.hidden * j.itemsize, last = min(j.row_bounds[thread + 1], rows_at(&j.order, s))
+    cdef bint far_dy = j.dy.data != NULL and not side_by_side(&j.dy, &j.order)
+    cdef bint far_y = j.cell.y_is_state and not side_by_side(&j.y, &j.order)
     cdef int i
     gather_extras(j, s, j.row_bounds[thread], last)
     for row in range(j.row_bounds[thread], last):
-        if j.dy.data != NULL:
+        if far_dy:
             memcpy(j.dy_rows + row * nbytes, at(&j.dy, &j.order, s, row), nbytes)
-        if j.cell.y_is_state and y.reads_after:
+        if far_y and y.reads_after:
             memcpy(j.after_rows + row * nbytes, at(&j.y, &j.order, s, row), nbytes)
-        if j.cell.y_is_state and y.reads_before and s > 0:
+        if far_y and y.reads_before and s > 0:
             memcpy(j.before_rows + row * nbytes, at(&j.y, &j.order, s - 1, row), nbytes)
         for i in range(j.cell.extras):
             if j.extra[i].d.data != NULL:
@@ -58,9 +60,10 @@ cdef void scatter(Job *j, Py_ssize_t s, int thread) noexcept nogil:
 
 cdef const char *rows_of(const Job *j, const View *v, Py_ssize_t s, Py_ssize_t first, char *gathered,
                          ptrdiff_t *ld) noexcept nogil:
-    """Where row `first` and on of step s of a (T, B, H) array are: in place where dense, else gathered."""
-    ld[0] = j.hidden if j.order.ragged else elements(j, v.row)
-    return gathered + first * j.hidden * j.itemsize if j.order.ragged else at(v, &j.order, s, first)
+    """Where row `first` and on of step s of an array are: in place where they are side by side, else gathered."""
+    cdef bint in_place = side_by_side(v, &j.order)
+    ld[0] = elements(j, v.row) if in_place else j.hidden
+    return at(v, &j.order, s, first) if in_place else gathered + first * j.hidden * j.itemsize
 
 
 cdef inline void place_gradient(Job *j, Py_ssize_t s, Py_ssize_t first, int i, bint entering, rf_step *a) noexcept nogil:

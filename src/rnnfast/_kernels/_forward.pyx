@@ -28,9 +28,9 @@ cdef void begin_rows(Job *j, int thread) noexcept nogil:
 
 
 cdef void clear_ends(const Order *o, const View *v, Py_ssize_t nbytes, int thread, int threads) noexcept nogil:
-    """Zeros past the ends of samples in a (T, B, n) array of rows of nbytes; each thread every so many times."""
+    """Zeros past the ends of samples in an array of rows of nbytes that has them; each thread every so many times."""
     cdef Py_ssize_t t = thread, row
-    while o.ragged and t < o.T:
+    while o.ragged and not v.packed and t < o.T:
         for row in range(o.active[min(t, o.S)], o.B):
             memset(v.data + t * v.step + o.sample[row] * v.row, 0, nbytes)
         t += threads

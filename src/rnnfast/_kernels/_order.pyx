@@ -18,6 +18,7 @@ cdef class RowOrder:
         for b in range(B):
             S = max(S, given[b])
         self.memory, self.steps = Buffer(2 * (B + S + 1) * sizeof(Py_ssize_t)), S
+        self.batch = B
         self.sample = <Py_ssize_t *>self.memory.data
         self.length = self.sample + B
         self.active = self.length + B
