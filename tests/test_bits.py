@@ -79,6 +79,17 @@ def test_packed_rows_give_the_bits_of_padded_ones(cell, option, directions, chec
     assert all(map(np.array_equal, *found))
 
 
+@pytest.mark.parametrize(("cell", "option"), VARIANTS)
+def test_one_step_of_some_samples(cell, option):
+    """Between layers there is no padding: a sample without steps has no row there."""
+    net, x, lengths = make(cell, H=64, num_layers=3, **option), draw(3, 16, 5), np.arange(16) % 2
+    y, _, tape = net.record(x, lengths=lengths)
+    some, _, some_tape = net.record(x[:1, 1::2])
+    g, some_g = tape.backward(np.ones_like(y)), some_tape.backward(np.ones_like(some))
+    assert np.array_equal(y[:1, 1::2], some) and np.array_equal(g.x[:1, 1::2], some_g.x)
+    assert not y[1:].any() and not y[:, ::2].any() and not g.x[1:].any() and not g.x[:, ::2].any()
+
+
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize(("cell", "option"), VARIANTS)
 def test_bits_do_not_depend_on_checkpoints_with_dropout(cell, option, bidirectional):

@@ -80,6 +80,11 @@ class Inputs(NamedTuple):
             return self.order.steps, self.order.batch
         return self.x.shape[:2]
 
+    @property
+    def within(self) -> tuple[int, ...]:
+        """Shape of what goes from layer to layer, but for the last axis: without padding, (sum of lengths,)."""
+        return self.x.shape[:-1] if self.order is None else (self.order.rows,)
+
 
 class Form(NamedTuple):
     """Layers as the constructors of `rnnfast.LSTM` and its kin document them; directions D is 1 or 2. stacked: states have a
@@ -194,9 +199,9 @@ class Form(NamedTuple):
         kept = max(self.variant.slots + len(self.variant.states), self.directions)
         checks.representable(lambda: "x", T, B, kept, self.hidden_size, self.dtype.itemsize)
 
-    def empty_y(self, x: Array, *, last: bool, lockable: bool = False) -> Array:
-        """A new y, arranged as x is; the last layer's lies batch first where the user wants it so."""
-        lead, width = x.shape[:-1], self.hidden_size * self.directions
+    def empty_y(self, inputs: Inputs, *, last: bool, lockable: bool = False) -> Array:
+        """A new y, the last layer's arranged as x is, batch first where the user wants it so; of others see `Inputs.within`."""
+        lead, width = inputs.x.shape[:-1] if last else inputs.within, self.hidden_size * self.directions
         if last and self.batch_first:
             return empty((*lead[::-1], width), self.dtype, lockable).swapaxes(0, 1)
         return empty((*lead, width), self.dtype, lockable)

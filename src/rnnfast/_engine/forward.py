@@ -61,7 +61,7 @@ def forward(
         zeros = (np.zeros((B, H), form.dtype),) * len(inputs.initial)
     for layer in range(form.num_layers):
         last = layer == form.num_layers - 1
-        out = y if last and y is not None else form.empty_y(x, last=last, lockable=last and recording)
+        out = y if last and y is not None else form.empty_y(inputs, last=last, lockable=last and recording)
         kept = None
         if layer and recording and form.dropout:
             assert rng is not None
@@ -99,7 +99,7 @@ def trajectories(form: Form, packed: Sequence[Packed], inputs: Inputs) -> tuple[
     y, _ = forward(form, keeping, inputs, recorded=recorded, trainable=False)
     H, found = form.hidden_size, []
     for i in range(len(form.variant.states)):
-        whole = form.empty_y(inputs.x, last=True)
+        whole = form.empty_y(inputs, last=True)
         for direction, record in enumerate(recorded[-1].records):
             record.copy_state(i, y[..., direction * H : (direction + 1) * H], whole[..., direction * H : (direction + 1) * H])
         found.append(whole)

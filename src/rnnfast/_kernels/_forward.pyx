@@ -271,9 +271,10 @@ cdef void forward_step(Job *j, Py_ssize_t s, int thread, int threads) noexcept n
 
 cdef inline bint stands_alone(const Job *j, int threads) noexcept nogil:
     """The call is one step that single_step can do: packed weights; units split, if anything is; one phase; blocks that end
-    with panels."""
-    return (j.ih != NULL and j.order.S == 1 and j.cell.forward_phases == 1 and j.cell.forward_products == 1
-            and in_line(&j.x, &j.order) and (threads == 1 or j.by_units) and j.hidden % j.kernels.width == 0)
+    with panels; all rows at work."""
+    return (j.ih != NULL and j.order.S == 1 and not j.order.ragged
+            and j.cell.forward_phases == 1 and j.cell.forward_products == 1 and in_line(&j.x, &j.order)
+            and (threads == 1 or j.by_units) and j.hidden % j.kernels.width == 0)
 
 
 cdef void single_step(Job *j, int thread, int threads) noexcept nogil:

@@ -12,6 +12,7 @@ class RowOrder:
 
     batch: Final[int]
     steps: Final[int]  # the largest length
+    rows: Final[int]  # the sum of lengths
     def __init__(self, lengths: Index) -> None: ...
 
 def first_outside(lengths: Index, T: int) -> int:

@@ -37,6 +37,7 @@ cdef class RowOrder:
         self.first[0] = 0
         for s in range(S):
             self.first[s + 1] = self.first[s] + self.active[s]
+        self.rows = self.first[S]
 
 
 def first_outside(cnp.ndarray lengths, Py_ssize_t T):
