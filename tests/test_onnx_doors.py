@@ -322,8 +322,9 @@ def exported(net, opset, rng, **options):
     x = rng.standard_normal((B, T, net.input_size) if net.batch_first else (T, B, net.input_size)).astype(net.dtype)
     feeds, state, lengths = {"x": x}, None, None
     if options.get("state"):
-        parts = {f"{s}0": rng.standard_normal((L * D, B, net.hidden_size)).astype(net.dtype) for s in net.cell.states}
-        feeds, state = {**feeds, **parts}, tuple(parts.values()) if len(parts) > 1 else parts["h0"]
+        letters = net._form.variant.states
+        parts = {f"{s}0": rng.standard_normal((L * D, B, net.hidden_size)).astype(net.dtype) for s in letters}
+        feeds, state = {**feeds, **parts}, tuple(parts.values()) if len(parts) > 1 else next(iter(parts.values()))
     if options.get("lengths"):
         lengths = np.array([2, T, 1], np.int32)
         feeds["lengths"] = lengths
@@ -394,11 +395,120 @@ def test_errors_of_export():
             export(net, **wrong)
     with pytest.raises(TypeError, match="^state: expected True or False, got str$"):
         export(net, state="h0")
-    with pytest.raises(TypeError, match="^net: expected SimpleRNN, LSTM or GRU layers, got ndarray$"):
+    with pytest.raises(TypeError, match="^net: expected layers of rnnfast, frozen or not, got ndarray$"):
         export(np.ones(3))
-    for formula in (zoo.LSTM(4, 6, peephole=True), zoo.GRU(4, 6), zoo.MGU(4, 6).freeze()):
-        with pytest.raises(TypeError, match="^net: expected SimpleRNN, LSTM or GRU layers, got .*, a formula, for which"):
-            export(formula)
+
+
+# ---- cells of the zoo that are cases of ONNX's operators --------------------------------------------------------------------
+GATED = ("tanh", "sigmoid", "relu", "identity", "linear", "hard_sigmoid", "softsign", "softplus", "elu", "leaky_relu")
+WRITTEN = {  # options to choose from; clip has a value that float32 holds exactly, as attributes of ONNX are float32
+    zoo.LSTM: {
+        "peephole": [True, False],
+        "coupled": [True, False],
+        "activation": GATED,
+        "recurrent_activation": GATED,
+        "cell_activation": [None, *GATED],
+        "clip": [None, 0.5],
+        "recurrent_dropout": [0.0, 0.3],
+    },
+    zoo.GRU: {
+        "reset_after": [True, False],
+        "update": ["old", "new"],
+        "activation": GATED,
+        "recurrent_activation": ["sigmoid", "hard_sigmoid"],
+        "clip": [None, 0.5],
+    },
+    zoo.SimpleRNN: {"activation": GATED},
+    zoo.IndRNN: {"activation": GATED},
+    zoo.MGU: {},
+    zoo.LiGRU: {"activation": GATED},
+    zoo.MinGRU: {"positive": [False]},
+    zoo.JANET: {"beta": [1.0, 0.25]},
+    zoo.LeakyRNN: {"alpha": [0.2, 0.75, 1.0], "noise": [0.0, 0.1], "activation": GATED},
+}
+INEXACT = ("hard_sigmoid", "leaky_relu")  # slopes of 1/6 and 0.01
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("kind", WRITTEN, ids=lambda kind: kind.__name__)
+def test_export_of_the_zoo(kind, seed):
+    """ONNX Runtime and rnnfast compute the model as the layers do."""
+    chooser, rng = random.Random(f"{kind.__name__}{seed}"), np.random.default_rng(seed)
+    options = {name: chooser.choice(values) for name, values in WRITTEN[kind].items()}
+    form = {name: chooser.choice([True, False]) for name in ("bias", "batch_first", "bidirectional")}
+    asked = {name: chooser.choice([True, False]) for name in ("state", "lengths")}
+    layers = chooser.choice([1, 2])
+    model, feeds, expected = exported(kind(4, 6, layers, **form, **options, rng=rng), 22, rng, **asked)
+    same(runtime(model).run(None, feeds), expected)
+    same(load(model).run(None, feeds), expected)
+    if not set(INEXACT) & {value for value in options.values() if isinstance(value, str)}:
+        model, feeds, expected = exported(
+            kind(4, 6, layers, **form, **options, dtype=np.float64, rng=rng).freeze(), 14, rng, **asked
+        )
+        same(load(model).run(None, feeds), expected)
+
+
+def test_parameters_of_activations_are_written():
+    rng = np.random.default_rng(13)
+    for activation, alpha, beta in (
+        ("leaky_relu", 0.25, None),
+        ("elu", 0.5, None),
+        ("hard_sigmoid", 0.25, 0.375),
+        ("elu", None, None),
+    ):
+        net = zoo.SimpleRNN(4, 6, activation=activation, alpha=alpha, beta=beta, bidirectional=True, dtype=np.float64, rng=rng)
+        model, feeds, expected = exported(net, 22, rng)
+        same(load(model).run(None, feeds), expected)
+
+
+def test_formulas_are_computed_by_onnx_itself():
+    """Its reference implementation computes peepholes, and knows none of the other options."""
+    rng = np.random.default_rng(14)
+    for net in (zoo.LSTM(4, 6, peephole=True, dtype=np.float64, rng=rng), zoo.MGU(4, 6, dtype=np.float64, rng=rng)):
+        model, feeds, expected = exported(net, 22, rng)
+        same(ReferenceEvaluator(model).run(None, feeds), expected)
+
+
+def test_each_cell_of_the_zoo_is_written_or_refused_with_a_reason():
+    written = importlib.import_module("rnnfast._onnx_written")
+    known = {cell.cell for cell in zoo.CELLS.values()}
+    assert known <= written.NODES.keys() | written.WHY_NOT.keys() and not written.NODES.keys() & written.WHY_NOT.keys()
+    assert {kind.cell for kind in WRITTEN} == written.NODES.keys() & known
+    for cell in zoo.CELLS.values():
+        if cell.cell in written.WHY_NOT:
+            why = f"got {cell.__name__}, which is none: {written.WHY_NOT[cell.cell]}"
+            with pytest.raises(TypeError, match=rf"^net: expected a cell that is a case of ONNX's operators .*{why}$"):
+                export(cell(4, 4).freeze())
+
+    @rnnfast.cell(gates="a", states="h")
+    def Own(x, U, h):
+        return np.tanh(x.a + U.a @ h)
+
+    with pytest.raises(TypeError, match="got Own, which is none: it is a formula of your own$"):
+        export(Own(4, 6))
+
+
+@pytest.mark.parametrize(
+    "net, text",
+    [
+        (zoo.LSTM(4, 6, cell_clip=1.0), "net: expected options .*, got cell_clip=1.0; their clip limits"),
+        (zoo.LSTM(4, 6, zoneout_c=0.1), "net: expected options .*, got zoneout_c=0.1, which mixes"),
+        (zoo.LSTM(4, 6, zoneout_h=0.1), "net: expected options .*, got zoneout_h=0.1, which mixes"),
+        (zoo.GRU(4, 6, zoneout=0.1), "net: expected options .*, got zoneout=0.1, which mixes"),
+        (zoo.GRU(4, 6, activation="hard_tanh"), "net: expected options .*, got the activation 'hard_tanh'; they have elu, "),
+        (
+            zoo.GRU(4, 6, update="new", recurrent_activation="relu"),
+            "update: expected 'old' with recurrent_activation='relu', got",
+        ),
+        (zoo.MinGRU(4, 6), "net: expected options .*, got positive=True, whose activation"),
+        (zoo.LeakyRNN(4, 6, form="voltage"), "net: expected options .*, got form='voltage', whose y"),
+        (zoo.LeakyRNN(4, 6, alpha=1.5), "net: expected options .*, got alpha=1.5, which is no value of a gate"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else repr(value),
+)
+def test_options_that_onnx_does_not_have(net, text):
+    with pytest.raises(ValueError, match=f"^{text}"):
+        export(net)
 
 
 @pytest.mark.filterwarnings("ignore")  # PyTorch's exporters warn of themselves

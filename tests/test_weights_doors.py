@@ -17,7 +17,7 @@ import pytest
 import stacks
 
 import rnnfast
-from rnnfast import weights, zoo
+from rnnfast import onnx_ops, weights, zoo
 from rnnfast.cells.conventions import CONVENTIONS, KERAS, ONNX, TORCH
 
 BOUNDS = {"float64": 1e-12, "float32": 2e-6}  # of the largest difference, for values that are about 1
@@ -223,6 +223,23 @@ def test_update_conventions(bias):
     assert stacks.same(tuple(weights.to_torch(weights.from_torch(named)).values()), tuple(named.values()))
     with pytest.raises(ValueError, match="^update: expected one of 'old', 'new', got 'other'"):
         weights.from_torch(named, update="other")
+
+
+def test_update_needs_a_gate_whose_mirror_image_it_is():
+    """Negating the weights of z turns h + z (n - h) into n + z (h - n) only if 1 - f(a) is f(-a)."""
+    hard = zoo.GRU(4, 6, update="new", recurrent_activation="hard_sigmoid", rng=0)
+    W, R, B = weights.to_onnx(hard)[0]
+    y, _ = onnx_ops.gru(
+        x := np.random.default_rng(0).standard_normal((5, 3, 4)).astype(np.float32), W, R, B, linear_before_reset=1,
+        activations=["HardSigmoid", "Tanh"], activation_alpha=[1 / 6], activation_beta=[0.5],
+    )  # fmt: skip
+    assert close(y[:, 0], hard(x)[0])
+    soft = zoo.GRU(4, 6, update="new", recurrent_activation="softsign")
+    for convert in (weights.to_onnx, weights.to_keras):
+        with pytest.raises(
+            ValueError, match="^update: expected 'old' with recurrent_activation='softsign', got 'new'; only sig"
+        ):
+            convert(soft)
 
 
 def test_layers_of_the_zoo():

@@ -23,6 +23,7 @@ from rnnfast.cells.base import AnyVariant, Packed
 from rnnfast.declared import FormulaLayer
 from rnnfast.zoo import _onnx
 
+INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")  # of an LSTM; the others have the first six
 DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}  # which of them go backwards
 
 

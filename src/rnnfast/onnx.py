@@ -20,13 +20,13 @@ try:  # as Any, since mypy knows its types only where it is installed
 except ModuleNotFoundError as missing:
     raise ModuleNotFoundError('rnnfast.onnx needs the package onnx: pip install "rnnfast[onnx]"', name="onnx") from missing
 
-from rnnfast import _onnx_nodes
+from rnnfast import _onnx_nodes, _onnx_written
 from rnnfast._engine import checks
 from rnnfast._engine.stack import Stack
+from rnnfast._onnx_written import Node
 from rnnfast._types import Array
 from rnnfast.cells.base import Packed
 from rnnfast.version import __version__
-from rnnfast.weights import to_onnx
 
 __all__ = ["Model", "export", "load"]
 
@@ -231,15 +231,6 @@ def _parsed(what: str, read: Callable[[], Any]) -> Any:
 
 
 # ---- layers that are written ------------------------------------------------------------------------------------------------
-_OPERATOR_OF = {"simple_rnn": "RNN", "gru": "GRU", "lstm": "LSTM"}
-_NONLINEARITIES: dict[str, dict[str, Any]] = {
-    "tanh": {"activations": ["Tanh"]},
-    "relu": {"activations": ["Relu"]},
-    "sigmoid": {"activations": ["Sigmoid"]},
-    "identity": {"activations": ["Affine"], "activation_alpha": [1.0], "activation_beta": [0.0]},
-}
-
-
 def export(
     net: Any,
     file: Any = None,
@@ -255,7 +246,8 @@ def export(
     Parameters
     ----------
     net : SimpleRNN, LSTM or GRU
-        Layers, frozen or not. Dropout is left out, as in a call. There are no operators for cells that are formulas.
+        Layers, frozen or not. Dropout is left out, as in a call. Of `rnnfast.zoo` also LSTM, GRU and SimpleRNN with their
+        options, JANET, MGU, LiGRU, MinGRU, IndRNN and LeakyRNN, as far as ONNX's operators compute the same.
     file : str or os.PathLike, optional
         Where to write the model as well.
     opset : int
@@ -263,7 +255,8 @@ def export(
     batch, time : int or str
         Sizes in the shapes of the model's inputs: a number is a fixed size, a text the name of one that is open.
     state : bool
-        Whether the model has the inputs h0 and, for LSTM, c0, (num_layers*D, B, H); otherwise the initial states are zeros.
+        Whether the model has the initial states as inputs, (num_layers*D, B, H) each: h0 and, for LSTM, c0, or the letters of
+        the cell's states with a 0; otherwise they are zeros.
     lengths : bool
         Whether it has the input lengths, (B,) of int32: the number of steps of each sequence, at most T. (ONNX Runtime sets
         the final state of a sequence of length 0 to zeros, unlike rnnfast.)
@@ -277,7 +270,16 @@ def export(
 
     Raises
     ------
-    TypeError, ValueError
+    TypeError
+        For a cell that no operator computes; the text says why.
+    ValueError
+        For an option that the operators do not have, such as zoneout, or an argument that does not fit.
+
+    Notes
+    -----
+    A cell of the zoo is written as an operator with some of its gates tied or held constant: JANET as an LSTM whose output
+    gate is open, for example. The result is the same up to rounding, and costs what the operator costs. Attributes of ONNX,
+    such as clip and the slope of an activation, are numbers of float32, also for layers of float64.
 
     Examples
     --------
@@ -286,16 +288,12 @@ def export(
     >>> [output.name for output in model.graph.output]
     ['y', 'h_n', 'c_n']
     """
-    if not isinstance(net, Stack):
-        raise checks.wrong_type("net", "SimpleRNN, LSTM or GRU layers", net)
-    if net.cell.name not in _OPERATOR_OF or net._form.variant.kernel is None:
-        what = f"{net.cell.shown}, a formula, for which ONNX has no operator"
-        raise TypeError(f"net: expected SimpleRNN, LSTM or GRU layers, got {what}")
+    node = _onnx_written.node_of(net)
     newest = onnx.defs.onnx_opset_version()
     if checks.positive("opset", opset, newest) < 14:
         raise checks.wrong_value("opset", f"a version from 14 to {newest}", opset)
     sizes = {name: _size(name, value) for name, value in (("batch", batch), ("time", time))}
-    graph = _graph(net, sizes, checks.flag("state", state), checks.flag("lengths", lengths))
+    graph = _graph(net, node, sizes, checks.flag("state", state), checks.flag("lengths", lengths))
     imports = [onnx.helper.make_opsetid("", int(opset))]
     version = onnx.helper.find_min_ir_version_for(imports)  # the newest one may be too new for runtimes
     model = onnx.helper.make_model(
@@ -311,10 +309,11 @@ def _size(name: str, value: Any) -> int | str:
     return value if isinstance(value, str) and value else checks.positive(name, value)
 
 
-def _graph(net: Stack[Any], sizes: Mapping[str, int | str], state: bool, lengths: bool) -> Any:
-    """sizes: of batch and time."""
+def _graph(net: Stack[Any], node: Node, sizes: Mapping[str, int | str], state: bool, lengths: bool) -> Any:
+    """node: that of each layer; sizes: of batch and time."""
     make, dtype = onnx.helper.make_node, onnx.helper.np_dtype_to_tensor_dtype(net.dtype)
     D, H, L, letters = 2 if net.bidirectional else 1, net.hidden_size, net.num_layers, net._form.variant.states
+    attributes = _onnx_written.attributes_of(net, node)
     constants, nodes, source = dict[str, Array](), [], "x"
     if net.batch_first:  # by an own node: ONNX Runtime does not know the attribute layout
         source = "x_time_first"
@@ -331,15 +330,16 @@ def _graph(net: Stack[Any], sizes: Mapping[str, int | str], state: bool, lengths
     else:
         constants["direction_axis"] = np.array([1])
 
-    for k, weights in enumerate(to_onnx(net)):
-        given = {f"{name}_l{k}": a for name, a in zip("WRB", weights, strict=True) if a is not None}
-        constants.update(given)
-        inputs = [source, *given, *[""] * (3 - len(given)), "lengths" if lengths else "", *[initial[s][k] for s in letters]]
+    for k, weights in enumerate(_onnx_written.weights_of(net, node)):
+        given = {letter: f"{letter}_l{k}" for letter in weights}
+        constants.update({given[letter]: a for letter, a in weights.items()})
+        starts = {f"initial_{of}": initial[s][k] for of, s in zip("hc", node.states, strict=False)}
+        named = {"X": source, **given, "sequence_lens": "lengths" if lengths else "", **starts}
+        inputs = [named.get(name, "") for name in _onnx_nodes.INPUTS]
         while not inputs[-1]:
             inputs.pop()
-        nodes.append(
-            make(_OPERATOR_OF[net.cell.name], inputs, [f"Y_l{k}", *[final[s][k] for s in letters]], f"l{k}", **_attributes(net))
-        )
+        results = [f"Y_l{k}", *[final[s][k] for s in dict.fromkeys(node.states)]]
+        nodes.append(make(node.operator, inputs, results, f"l{k}", **attributes))
         source = f"y_l{k}" if k < L - 1 or net.batch_first else "y"
         if D > 1:  # (T, D, B, H) to (T, B, D*H)
             nodes.append(make("Transpose", [f"Y_l{k}"], [f"Y_l{k}_batch"], perm=[0, 2, 1, 3]))
@@ -361,15 +361,3 @@ def _graph(net: Stack[Any], sizes: Mapping[str, int | str], state: bool, lengths
     return onnx.helper.make_graph(
         nodes, net.cell.name, inputs, outputs, [onnx.numpy_helper.from_array(a, name) for name, a in constants.items()]
     )
-
-
-def _attributes(net: Stack[Any]) -> dict[str, Any]:
-    """Of every node of these layers."""
-    D = 2 if net.bidirectional else 1
-    found: dict[str, Any] = {"hidden_size": net.hidden_size, "direction": "bidirectional" if D == 2 else "forward"}
-    options = net._form.variant.options
-    if "reset_after" in options:
-        found["linear_before_reset"] = int(options["reset_after"])
-    if "nonlinearity" in options:
-        found.update({name: values * D for name, values in _NONLINEARITIES[options["nonlinearity"]].items()})
-    return found

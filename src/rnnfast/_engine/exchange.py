@@ -18,6 +18,7 @@ from rnnfast.layers import LAYERS, Layer
 BY_GATES = {len(cell.gates): name for name, cell in CELLS.items()}
 FOUND = ("num_layers", "bias", "bidirectional")  # arguments of constructors that follow from the weights
 USUAL = {"activation": "tanh", "recurrent_activation": "sigmoid", "cell_activation": "tanh"}  # of the compiled gated cells
+MIRRORED = ("sigmoid", "hard_sigmoid")  # 1 - f(a) is f(-a)
 
 
 class Place(NamedTuple):
@@ -96,7 +97,7 @@ def layer(
     for names, place in zip(net._names, [place for layer in places for place in layer], strict=True):
         values.update((name, a.astype(dtype, copy=False)) for name, a in zip(names, place, strict=False) if a is not None)
     net._set_params(net._in_own_order(values, convention.gate_order.get(cell)))
-    if update == "new":
+    if mirrored(update, chosen.get("recurrent_activation")):
         for array in net._params.values():
             negate(array, net._form.variant.gates.index("z"), net.hidden_size)
     return net
@@ -114,6 +115,15 @@ def kind_of(cell: str, settings: Mapping[str, Any]) -> tuple[type[Layer[Any]], d
     from rnnfast import zoo  # formulas are imported by those who use them
 
     return zoo.CELLS[LAYERS[cell].__name__], chosen
+
+
+def mirrored(update: str | None, gate: str | None) -> bool:
+    """Whether the parameters of z are to be negated, as `update` of a GRU is not the one of other libraries. gate: the
+    activation of z, None for the usual one."""
+    if update == "new" and (gate or USUAL["recurrent_activation"]) not in MIRRORED:
+        why = f"only {' and '.join(MIRRORED)} are functions f with 1 - f(a) = f(-a), for which negated weights do the same"
+        raise ValueError(f"update: expected 'old' with recurrent_activation={gate!r}, got 'new'; {why}")
+    return update == "new"
 
 
 def negate(array: Array, block: int, hidden: int) -> None:
@@ -140,12 +150,13 @@ def places_of(net: Any, convention: Convention) -> tuple[str, list[list[Place]]]
     if cell is None or gates != CELLS[cell].gates or not set(form.kinds()) <= set(KINDS):
         raise ValueError(f"net: expected a layer with the weights of SimpleRNN, LSTM or GRU and no others, got {net!r}")
     form.check_params(net._shapes, net._params)
-    order = convention.gate_order.get(cell, gates[0]).split()
+    order, options = convention.gate_order.get(cell, gates[0]).split(), form.variant.options
+    turned = mirrored(options.get("update"), options.get("recurrent_activation"))
     rows = [gates.index(letter) for letter in order]
     places = []
     for names in net._names:
         arrays = [net._params[name].reshape(len(gates), -1)[rows].reshape(net._shapes[name]) for name in names]
-        if form.variant.options.get("update") == "new":
+        if turned:
             for array in arrays:
                 negate(array, order.index("z"), form.hidden_size)
         places.append(Place(*arrays))
