@@ -292,13 +292,54 @@ def test_errors_of_load_and_run(tmp_path):
         session.run(None, given["X"])
     with pytest.raises(TypeError, match=r"^inputs: expected 8 \(X, .*\), got 9$"):
         session(*given.values(), None)
-    with pytest.raises(TypeError, match=r"^X: expected dtype float32, got float64; use X.astype\(np.float32\)$"):
+    with pytest.raises(
+        TypeError, match=r"^X: expected dtype float32, as the model declares, got float64; use X.astype\(np.float32"
+    ):
         session.run(None, {**given, "X": given["X"].astype("f8")})
-    with pytest.raises(ValueError, match=r"^node 'cell' \(LSTM\): X: expected 3 dimensions \(time, batch, input\), got shape"):
-        session.run(None, {**given, "X": given["X"][0]})
+    with pytest.raises(TypeError, match="^X: expected dtype float32, as the model declares, got None$"):
+        session.run(None, {**given, "X": None})
+    with pytest.raises(ValueError, match="^X: expected an array, got nested sequences of unequal lengths"):
+        session.run(None, {**given, "X": [[1.0], [1.0, 2.0]]})
+    with pytest.raises(TypeError, match="^X: expected a plain array, got a masked array; fill it first"):
+        session.run(None, {**given, "X": np.ma.array(given["X"])})
     half = {name: a.astype("f2") if a.dtype == np.float32 else a for name, a in given.items()}
     with pytest.raises(TypeError, match=r"^node 'cell' \(LSTM\): X: expected dtype float32 or float64, got float16; cast it"):
         load(single("LSTM", half)).run(None, half)
+
+
+def test_inputs_that_do_not_have_the_shape_that_the_model_declares():
+    net = rnnfast.LSTM(4, 6, rng=0)
+    session, x = load(export(net, state=True, lengths=True, batch=3)), np.zeros((5, 3, 4), np.float32)
+    good = {"x": x, "lengths": np.full(3, 5, np.int32), "h0": x[:1, :, [0] * 6], "c0": x[:1, :, [0] * 6]}
+    assert len(session.run(None, good)) == 3
+    for name, wrong, expected in (
+        ("x", x[0], r"\(time, 3, 4\), as the model declares, got \(3, 4\)"),
+        ("x", x[..., :3], r"\(time, 3, 4\), as the model declares, got \(5, 3, 3\)"),
+        ("x", x[:, :2], r"\(time, 3, 4\), as the model declares, got \(5, 2, 4\)"),
+        ("lengths", good["lengths"][:2], r"\(3,\), as the model declares, got \(2,\)"),
+        ("h0", x, r"\(1, 3, 6\), as the model declares, got \(5, 3, 4\)"),
+    ):
+        with pytest.raises(ValueError, match=f"^{name}: expected shape {expected}$"):
+            session.run(None, {**good, name: wrong})
+    model = export(net)
+    model.graph.input[0].type.tensor_type.ClearField("shape")  # then the node tells
+    with pytest.raises(
+        ValueError, match=r"^node 'l0' \(LSTM\): X: expected shape \(T, B, 4\) .*; W of shape \(1, 24, 4\) has 4"
+    ):
+        load(model)(x[..., :3])
+    with pytest.raises(ValueError, match=r"^node 'l0' \(LSTM\): X: expected 3 dimensions \(time, batch, input\), got shape"):
+        load(model)(x[0])
+
+
+def test_tensors_of_pytorch_as_inputs():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed (pip install torch)")
+    net = rnnfast.GRU(4, 6, rng=0)
+    session, x = load(export(net)), torch.ones(5, 3, 4)
+    same(session(x), net(x))
+    with pytest.raises(TypeError, match=r"^x: expected dtype float32, as the model declares, got float64; use x\.float\(\)$"):
+        session(x.double())
+    with pytest.raises(TypeError, match=r"^x: expected an array, got Tensor that requires grad; pass x\.detach\(\)$"):
+        session(x.requires_grad_())
 
 
 def test_without_the_package_onnx():

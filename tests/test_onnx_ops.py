@@ -175,14 +175,19 @@ ERRORS = [
     (
         {"X": np.zeros((5, 3, 4), np.float16)},
         TypeError,
-        "X: expected dtype float32 or float64, got float16; cast it, e.g. np.as",
+        "X: expected dtype float32 or float64, got float16; cast it, e.g. X.astype(np.float32)",
     ),
     ({"X": np.zeros((5, 4))}, ValueError, "X: expected 3 dimensions (time, batch, input), got shape (5, 4)"),
     ({"W": np.zeros((1, 24, 4), F32)}, TypeError, "W: expected dtype float64 like X, got float32; use W.astype(np.float64)"),
     (
         {"W": np.zeros((1, 24, 5))},
         ValueError,
-        "W: expected shape (1, 24, 4) = (directions, as 'forward' has, 4*hidden, input), got",
+        "X: expected shape (T, B, 5) = (time, batch, input), got (5, 3, 4); W of shape (1, 24, 5) has 5 inputs",
+    ),
+    (
+        {"W": np.zeros((1, 23, 4))},
+        ValueError,
+        "W: expected shape (1, 24, 4) = (directions, as 'forward' has, 4*hidden, input), got (1, 23, 4)",
     ),
     (
         {"R": np.zeros((24, 6))},

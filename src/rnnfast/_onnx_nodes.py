@@ -135,12 +135,14 @@ def _check(
     ways = DIRECTIONS[checks.one_of("direction", direction, tuple(DIRECTIONS))]
     batch_first, D, G = _switch("layout", attributes["layout"]), len(ways), op.gates
     X = checks.float_array("X", X)
+    axes, letters = ("batch, time, input", ("B", "T")) if batch_first else ("time, batch, input", ("T", "B"))
     if X.ndim != 3:
-        axes = "batch, time, input" if batch_first else "time, batch, input"
         raise ValueError(f"X: expected 3 dimensions ({axes}), got shape {X.shape}")
     W, R = checks.float_array("W", W, X.dtype, "X"), checks.float_array("R", R, X.dtype, "X")
     batch, T, I = X.shape if batch_first else (X.shape[1], X.shape[0], X.shape[2])
     H = R.shape[2] if R.ndim == 3 else 0
+    if W.ndim == 3 and W.shape[:2] == (D, G * H) and I != W.shape[2] > 0:  # in models X is given, and W is not
+        raise checks.wrong_shape("X", (*letters, W.shape[2]), axes, X.shape, f"W of shape {W.shape} has {W.shape[2]} inputs")
     for name, array, last, meaning in (("R", R, H or "H", "hidden"), ("W", W, I or "I", "input")):
         expected = (D, G * H or f"{G}*H", last)
         if array.shape != expected:

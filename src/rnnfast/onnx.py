@@ -154,14 +154,24 @@ class Model:
         return outputs[0] if len(outputs) == 1 else outputs
 
     def _checked(self, name: str, value: Any) -> Any:
+        """An input of the dtype and, as far as they are told, of the sizes that the model declares; see `get_inputs`."""
         if name not in self._inputs or not self._inputs[name].type.HasField("tensor_type"):
             return value
-        dtype = onnx.helper.tensor_dtype_to_np_dtype(self._inputs[name].type.tensor_type.elem_type)
-        array = np.asarray(value)
+        checks.unmasked(name, value)
+        array = checks.as_array(name, value)
+        tensor = self._inputs[name].type.tensor_type
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
         if array.dtype != dtype and dtype != np.dtype(object):  # object: of texts
-            raise TypeError(
-                f"{name}: expected dtype {dtype}, got {array.dtype}; use {checks.cast(name, dtype, method=array is value)}"
-            )
+            got = "None" if value is None else array.dtype
+            remedy = "" if value is None else f"; use {checks.cast(name, dtype, value)}"
+            raise TypeError(f"{name}: expected dtype {dtype}, as the model declares, got {got}{remedy}")
+        if tensor.HasField("shape"):
+            shape = _argument(self._inputs[name]).shape
+            fits = [size == got for size, got in zip(shape, array.shape, strict=False) if isinstance(size, int)]
+            if len(shape) != array.ndim or not all(fits):
+                axes = ", ".join("?" if size is None else str(size) for size in shape)
+                text = f"({axes},)" if len(shape) == 1 else f"({axes})"
+                raise ValueError(f"{name}: expected shape {text}, as the model declares, got {array.shape}")
         return array
 
 
