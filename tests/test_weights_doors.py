@@ -225,6 +225,18 @@ def test_update_conventions(bias):
         weights.from_torch(named, update="other")
 
 
+def test_a_prefix_of_what_has_none():
+    params = rnnfast.GRU(2, 3).params
+    mixed = {**params, **{f"decoder.{name}": a for name, a in params.items()}}
+    for source, got in (
+        (params, "none there; the source is the module itself, so leave the prefix out"),
+        (mixed, "none there; there are 'decoder', one without a prefix"),
+    ):
+        with pytest.raises(ValueError, match=f"^prefix: expected the path of one recurrent module, got 'encoder', and {got}$"):
+            weights.from_torch(source, "encoder")
+    assert same_params(weights.from_torch(mixed), weights.from_torch(mixed, "decoder"))
+
+
 def test_update_needs_a_gate_whose_mirror_image_it_is():
     """Negating the weights of z turns h + z (n - h) into n + z (h - n) only if 1 - f(a) is f(-a)."""
     hard = zoo.GRU(4, 6, update="new", recurrent_activation="hard_sigmoid", rng=0)

@@ -18,6 +18,7 @@ from rnnfast.layers import LAYERS, Layer
 BY_GATES = {len(cell.gates): name for name, cell in CELLS.items()}
 FOUND = ("num_layers", "bias", "bidirectional")  # arguments of constructors that follow from the weights
 USUAL = {"activation": "tanh", "recurrent_activation": "sigmoid", "cell_activation": "tanh"}  # of the compiled gated cells
+EACH = "convert each layer by itself"  # a remedy
 MIRRORED = ("sigmoid", "hard_sigmoid")  # 1 - f(a) is f(-a)
 
 
@@ -89,8 +90,8 @@ def layer(
         "input_size": first.w_ih.shape[-1],
         "hidden_size": first.w_hh.shape[1],
         "num_layers": len(places),
-        "bias": one_of_them("biases", [p.b_ih is not None for layer in places for p in layer], "convert each layer by itself"),
-        "bidirectional": one_of_them("directions", map(len, places), "convert each layer by itself") == 2,
+        "bias": one_of_them("biases", [p.b_ih is not None for layer in places for p in layer], EACH),
+        "bidirectional": one_of_them("directions", map(len, places), EACH) == 2,
     }
     net = kind._without_parameters({**kind.cell.defaults, **chosen}, {**DEFAULTS, **options, **found, "dtype": dtype})
     values: dict[str, Array] = {}
