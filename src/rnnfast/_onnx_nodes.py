@@ -91,14 +91,12 @@ class _Call(NamedTuple):
     changes: Mapping[str, Any]
 
 
-def compute(
-    op: Operator, inputs: Sequence[Any], attributes: Mapping[str, Any], kept: dict[Any, Packed] | None = None
-) -> tuple[Array, ...]:
-    """Y and the last states. inputs: in the operator's order, the last ones perhaps missing; attributes: all of them; kept:
-    what is packed of the weights, for calls that have the same weights every time."""
-    call = _check(op, attributes, *inputs)
+def compute(op: Operator, arguments: Mapping[str, Any], kept: dict[Any, Packed] | None = None) -> tuple[Array, ...]:
+    """Y and the last states. arguments: by name the operator's inputs, perhaps without the optional ones, and all its
+    attributes; kept: what is packed of the weights, for calls that have the same weights every time."""
+    call = _check(op, **arguments)
     found = []
-    for d, chosen in enumerate(_activations(op, len(call.ways), attributes)):
+    for d, chosen in enumerate(_activations(op, len(call.ways), arguments)):
         names = tuple([activation.name for activation in chosen])
         option = {"nonlinearity": names[0]} if op is RNN else call.option
         if call.changes or names not in op.compiled:
@@ -121,7 +119,6 @@ def _together(parts: Sequence[Array], axis: int) -> Array:
 
 def _check(
     op: Operator,
-    attributes: Mapping[str, Any],
     X: Any,
     W: Any,
     R: Any,
@@ -130,6 +127,7 @@ def _check(
     initial_h: Any = None,
     initial_c: Any = None,
     P: Any = None,
+    **attributes: Any,
 ) -> _Call:
     direction, hidden_size = attributes["direction"], attributes["hidden_size"]
     ways = DIRECTIONS[checks.one_of("direction", direction, tuple(DIRECTIONS))]

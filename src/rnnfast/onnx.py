@@ -49,7 +49,7 @@ class _Recurrent(op_run.OpRun):  # type: ignore[misc]
         weights = [a for a in (*inputs[1:4], *inputs[7:]) if a is not None]  # W, R, B and P
         constant = all(_CONSTANTS.get(id(a)) is a for a in weights)
         kept = self._kept.setdefault(tuple(map(id, weights)), {}) if constant else None
-        return _onnx_nodes.compute(self.operator, inputs, attributes, kept)
+        return _onnx_nodes.compute(self.operator, dict(zip(_onnx_nodes.INPUTS, inputs, strict=False)) | attributes, kept)
 
     def run(self, *inputs: Any, **more: Any) -> tuple[Any, ...]:
         """Errors name the node. An output without a name is None: the evaluator keeps results by name, and what it kept for
