@@ -331,6 +331,80 @@ def test_inputs_that_do_not_have_the_shape_that_the_model_declares():
         load(model)(x[0])
 
 
+def broken(change):
+    model = export(rnnfast.LSTM(4, 6, rng=0))
+    change(model, model.graph)
+    return model
+
+
+def with_attribute(name, value):
+    return lambda model, graph: graph.node[0].attribute.append(helper.make_attribute(name, value))
+
+
+BROKEN = {  # what to change of a good model, and what load or run then says
+    "no nodes": (
+        lambda m, g: g.ClearField("node"),
+        "^model: expected an ONNX model, got an onnx.ModelProto, which has no nodes",
+    ),
+    "no opset": (lambda m, g: m.ClearField("opset_import"), "^model: expected one .* can run, got RuntimeError: Domain ''"),
+    "other domain": (lambda m, g: setattr(g.node[0], "domain", "com.microsoft"), "got RuntimeError: Domain 'com.microsoft'"),
+    "unknown operator": (lambda m, g: setattr(g.node[0], "op_type", "LSTMs"), "got NotImplementedError: No registered schema"),
+    "short weights": (lambda m, g: setattr(g.initializer[1], "raw_data", b"123"), "got ValueError: buffer size must be"),
+    "huge weights": (lambda m, g: g.initializer[1].dims.__setitem__(0, 2**60), "got ValueError: cannot reshape array"),
+    "weights of no dtype": (
+        lambda m, g: setattr(g.initializer[1], "data_type", 99),
+        "^model: expected one .*, got KeyError: 99",
+    ),
+    "input of no dtype": (lambda m, g: setattr(g.input[0].type.tensor_type, "elem_type", 99), "no name defined for value 99"),
+    "missing weights": (lambda m, g: g.ClearField("initializer"), "can run with these inputs, got RuntimeError: .*'W_l0'"),
+    "cycle": (
+        lambda m, g: g.node[0].input.__setitem__(0, g.node[0].output[0]),
+        "got RuntimeError: Unable to find input 'Y_l0'",
+    ),
+    "missing output": (lambda m, g: setattr(g.output[0], "name", "q"), "got RuntimeError: Unable to find output name 'q'"),
+    "node without inputs": (lambda m, g: g.node[0].ClearField("input"), r"^node 'l0' \(LSTM\): X: expected dtype .*, got None"),
+    "no X": (lambda m, g: g.node[0].input.__setitem__(0, ""), r"^node 'l0' \(LSTM\): X: expected dtype .*, got None"),
+    "clip below 0": (with_attribute("clip", -1.0), r"^node 'l0' \(LSTM\): clip: expected a number > 0"),
+    "two activations": (with_attribute("activations", ["Tanh"] * 2), r"^node 'l0' \(LSTM\): activations: expected 3 names"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_models(name):
+    """Always a ValueError or TypeError that says what is wrong, of whatever kind that of the package onnx was."""
+    change, text = BROKEN[name]
+    with pytest.raises((ValueError, TypeError), match=text) as told:
+        load(broken(change))(np.ones((5, 3, 4), np.float32))
+    assert len(str(told.value)) < 500
+
+
+def test_models_without_declared_dtypes_and_shapes():
+    x = np.ones((5, 3, 4), np.float32)
+    expected = load(broken(lambda model, graph: None))(x)
+    for change in (
+        lambda model, graph: setattr(graph.input[0].type.tensor_type, "elem_type", 0),
+        lambda model, graph: graph.input[0].ClearField("type"),
+        lambda model, graph: graph.input[0].type.tensor_type.ClearField("shape"),
+    ):
+        same(load(broken(change))(x), expected)
+
+
+def test_ways_to_call_that_do_not_fit():
+    model = load(memoryview(export(rnnfast.LSTM(4, 6, rng=0)).SerializeToString()))
+    x = np.ones((5, 3, 4), np.float32)
+    for wrong in ("y", 3):
+        with pytest.raises(TypeError, match="^output_names: expected a sequence of names or None, got "):
+            model.run(wrong, {"x": x})
+    with pytest.raises(TypeError, match="^inputs: expected each once, got x by position and by name$"):
+        model(x, x=x)
+    model = export(rnnfast.LSTM(4, 6, rng=0), lengths=True)
+    with pytest.raises(TypeError, match=r"^lengths: expected dtype int32, .*; use lengths.astype\(np.int32\)$"):
+        load(model)(x, np.full(3, 5))
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.BFLOAT16
+    with pytest.raises(TypeError, match=r"^x: expected dtype bfloat16, .*; use x.astype\(ml_dtypes.bfloat16\)$"):
+        load(model)(x, np.full(3, 5, np.int32))
+
+
 def test_tensors_of_pytorch_as_inputs():
     torch = pytest.importorskip("torch", reason="PyTorch is not installed (pip install torch)")
     net = rnnfast.GRU(4, 6, rng=0)
@@ -338,6 +412,10 @@ def test_tensors_of_pytorch_as_inputs():
     same(session(x), net(x))
     with pytest.raises(TypeError, match=r"^x: expected dtype float32, as the model declares, got float64; use x\.float\(\)$"):
         session(x.double())
+    with_lengths = load(export(net, lengths=True))
+    with pytest.raises(TypeError, match=r"^lengths: expected dtype int32, .*, got int64; use lengths\.to\(torch\.int32\)$"):
+        with_lengths(x, torch.full((3,), 5))
+    same(with_lengths(x, torch.full((3,), 5).to(torch.int32)), net(x))
     with pytest.raises(TypeError, match=r"^x: expected an array, got Tensor that requires grad; pass x\.detach\(\)$"):
         session(x.requires_grad_())
 

@@ -132,11 +132,10 @@ def _check(
     direction, hidden_size = attributes["direction"], attributes["hidden_size"]
     ways = DIRECTIONS[checks.one_of("direction", direction, tuple(DIRECTIONS))]
     batch_first, D, G = _switch("layout", attributes["layout"]), len(ways), op.gates
-    X = checks.float_array("X", X)
+    X, W, R = _of_one_dtype({"X": X, "W": W, "R": R})
     axes, letters = ("batch, time, input", ("B", "T")) if batch_first else ("time, batch, input", ("T", "B"))
     if X.ndim != 3:
         raise ValueError(f"X: expected 3 dimensions ({axes}), got shape {X.shape}")
-    W, R = checks.float_array("W", W, X.dtype, "X"), checks.float_array("R", R, X.dtype, "X")
     batch, T, I = X.shape if batch_first else (X.shape[1], X.shape[0], X.shape[2])
     H = R.shape[2] if R.ndim == 3 else 0
     if W.ndim == 3 and W.shape[:2] == (D, G * H) and I != W.shape[2] > 0:  # in models X is given, and W is not
@@ -145,7 +144,7 @@ def _check(
         expected = (D, G * H or f"{G}*H", last)
         if array.shape != expected:
             rows = f"directions, as {direction!r} has, {f'{G}*' if G > 1 else ''}hidden"
-            raise checks.wrong_shape(name, expected, f"{rows}, {meaning}", array.shape)
+            raise checks.wrong_shape(name, expected, f"{rows}, {meaning}", array.shape, _arranged(name, array, D, G))
     if hidden_size is not None and checks.positive("hidden_size", hidden_size) != H:
         raise checks.wrong_value("hidden_size", f"{H}, as R of shape {R.shape} has", hidden_size)
     B = checks.optional("B", B, (D, 2 * G * H), f"directions, {2 * G}*hidden", X.dtype, "X")
@@ -163,6 +162,29 @@ def _check(
     if op is LSTM and _switch("input_forget", attributes["input_forget"]):
         changes["input_forget"] = True
     return _Call(op, ways, batch_first, X, W, R, B, P, tuple(initial), lengths, option, changes)
+
+
+def _of_one_dtype(given: Mapping[str, Any]) -> list[Array]:
+    """X, W and R. The one that differs from both others is told, which is X where all three do."""
+    arrays = {name: checks.float_array(name, value) for name, value in given.items()}
+    leader = "W" if arrays["W"].dtype == arrays["R"].dtype else "X"
+    for name, array in arrays.items():
+        if array.dtype != arrays[leader].dtype:
+            checks.float_array(name, given[name], arrays[leader].dtype, leader)
+    return list(arrays.values())
+
+
+def _arranged(name: str, array: Array, D: int, G: int) -> str:
+    """How W or R would fit, if it is seen: with an axis for its direction, transposed, or in another operator."""
+    if array.ndim == 2 and D == 1:
+        return f"pass {name}[None]"
+    if name == "R" and array.ndim == 3 and array.size:
+        rows, H = array.shape[1:]
+        if H == G * rows != rows:
+            return "it is transposed: pass R.swapaxes(1, 2)"
+        if len(array) == D and rows != G * H and rows % H == 0 and rows // H in (gates := {1: "rnn", 3: "gru", 4: "lstm"}):
+            return f"weights with {rows // H} times as many rows as hidden units are those of {gates[rows // H]}"
+    return ""
 
 
 def _live(call: _Call, d: int, option: Mapping[str, Any]) -> tuple[Array, ...]:
@@ -221,7 +243,7 @@ def _clip(value: Any) -> float:
         raise checks.wrong_type("clip", "a number > 0 or None", value)
     if not value > 0:
         raise checks.wrong_value("clip", "a number > 0, or None for no limit", value)
-    return float(value)
+    return _onnx.as_float("clip", value)
 
 
 def _activations(op: Operator, D: int, attributes: Mapping[str, Any]) -> list[tuple[_onnx.Chosen, ...]]:

@@ -6,8 +6,10 @@ Needs the package onnx; the functions of `rnnfast.onnx_ops`, which compute singl
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
+from types import NoneType
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
@@ -22,9 +24,7 @@ except ModuleNotFoundError as missing:
 
 from rnnfast import _onnx_nodes, _onnx_written
 from rnnfast._engine import checks
-from rnnfast._engine.stack import Stack
-from rnnfast._onnx_written import Node
-from rnnfast._types import Array
+from rnnfast._onnx_graph import graph_of
 from rnnfast.cells.base import Packed
 from rnnfast.version import __version__
 
@@ -49,7 +49,8 @@ class _Recurrent(op_run.OpRun):  # type: ignore[misc]
         weights = [a for a in (*inputs[1:4], *inputs[7:]) if a is not None]  # W, R, B and P
         constant = all(_CONSTANTS.get(id(a)) is a for a in weights)
         kept = self._kept.setdefault(tuple(map(id, weights)), {}) if constant else None
-        return _onnx_nodes.compute(self.operator, dict(zip(_onnx_nodes.INPUTS, inputs, strict=False)) | attributes, kept)
+        given = dict.fromkeys(_onnx_nodes.INPUTS[:3]) | dict(zip(_onnx_nodes.INPUTS, inputs, strict=False))
+        return _onnx_nodes.compute(self.operator, given | attributes, kept)
 
     def run(self, *inputs: Any, **more: Any) -> tuple[Any, ...]:
         """Errors name the node. An output without a name is None: the evaluator keeps results by name, and what it kept for
@@ -95,7 +96,10 @@ class Model:
     most. Any number of threads may call it at once."""
 
     def __init__(self, proto: Any) -> None:
-        self._evaluator = _Evaluator(proto)
+        with _told_of_onnx():
+            self._evaluator = _Evaluator(proto)
+            for value in (*proto.graph.input, *proto.graph.output):
+                _argument(value)
         constants = {initializer.name for initializer in proto.graph.initializer}
         self._inputs = {value.name: value for value in proto.graph.input if value.name not in constants}
         self._outputs = {value.name: value for value in proto.graph.output}
@@ -130,7 +134,9 @@ class Model:
         TypeError, ValueError
             For names, dtypes and shapes that do not fit; what a recurrent node cannot compute names the node.
         """
-        names = list(self._outputs) if output_names is None else list(output_names)
+        if isinstance(output_names, str) or not isinstance(output_names, (Iterable, NoneType)):
+            raise checks.wrong_type("output_names", "a sequence of names or None", output_names)
+        names = list(self._outputs if output_names is None else output_names)
         for name in names:
             checks.one_of("output_names", name, tuple(self._outputs))
         known = {*self._inputs, *self._evaluator.input_names}
@@ -143,14 +149,18 @@ class Model:
                     f"feeds: expected the names {expected}, got {problem} {checks.listed(sorted(map(str, wrong)))}"
                 )
         given = {name: self._checked(name, value) for name, value in feeds.items()}
-        found: list[Any] = self._evaluator.run(names, given)
+        with _told_of_onnx(" with these inputs"):
+            found: list[Any] = self._evaluator.run(names, given)
         return found
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         """All outputs for inputs by position, in the order of `get_inputs`, or by name: an array, or a list of several."""
         if len(inputs) > len(self._inputs):
             raise TypeError(f"inputs: expected {len(self._inputs)} ({checks.listed(self._inputs)}), got {len(inputs)}")
-        outputs = self.run(None, {**dict(zip(self._inputs, inputs, strict=False)), **named})
+        given = dict(zip(self._inputs, inputs, strict=False))
+        if twice := given.keys() & named.keys():
+            raise TypeError(f"inputs: expected each once, got {checks.listed(sorted(twice))} by position and by name")
+        outputs = self.run(None, {**given, **named})
         return outputs[0] if len(outputs) == 1 else outputs
 
     def _checked(self, name: str, value: Any) -> Any:
@@ -160,7 +170,8 @@ class Model:
         checks.unmasked(name, value)
         array = checks.as_array(name, value)
         tensor = self._inputs[name].type.tensor_type
-        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+        undefined = tensor.elem_type == onnx.TensorProto.UNDEFINED
+        dtype = array.dtype if undefined else onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
         if array.dtype != dtype and dtype != np.dtype(object):  # object: of texts
             got = "None" if value is None else array.dtype
             remedy = "" if value is None else f"; use {checks.cast(name, dtype, value)}"
@@ -173,6 +184,21 @@ class Model:
                 text = f"({axes},)" if len(shape) == 1 else f"({axes})"
                 raise ValueError(f"{name}: expected shape {text}, as the model declares, got {array.shape}")
         return array
+
+
+@contextmanager
+def _told_of_onnx(when: str = "") -> Iterator[None]:
+    """Errors of the package onnx, which are of many kinds, say what they are about; those of recurrent nodes do already."""
+    try:
+        yield
+    except (OSError, MemoryError):
+        raise
+    except Exception as problem:
+        if str(problem).startswith("node "):
+            raise
+        kind = TypeError if isinstance(problem, TypeError) else ValueError
+        text = f"{type(problem).__name__}: {str(problem)[:300].partition(', proto is')[0]}"
+        raise kind(f"model: expected one that the package onnx can run{when}, got {text}") from problem
 
 
 def _argument(value: Any) -> Argument:
@@ -219,10 +245,10 @@ def load(model: Any) -> Model:
     """
     if isinstance(model, (str, os.PathLike)):
         proto = _parsed(os.fspath(model), lambda: onnx.load(os.fspath(model)))
-    elif isinstance(model, (bytes, bytearray)):
+    elif isinstance(model, (bytes, bytearray, memoryview)):
         proto = _parsed(f"{len(model)} bytes", lambda: onnx.load_from_string(bytes(model)))
     elif isinstance(model, onnx.ModelProto):
-        proto = model
+        proto = _with_nodes("an onnx.ModelProto", model)
     else:
         raise checks.wrong_type("model", "a path, bytes or an onnx.ModelProto", model)
     return Model(proto)
@@ -235,6 +261,10 @@ def _parsed(what: str, read: Callable[[], Any]) -> Any:
         raise
     except Exception as problem:  # protobuf's DecodeError, which is no public name of onnx
         raise ValueError(f"model: expected an ONNX model, got {what}, which cannot be parsed: {problem}") from None
+    return _with_nodes(what, proto)
+
+
+def _with_nodes(what: str, proto: Any) -> Any:
     if not proto.graph.node:
         raise ValueError(f"model: expected an ONNX model, got {what}, which has no nodes")
     return proto
@@ -303,7 +333,7 @@ def export(
     if checks.positive("opset", opset, newest) < 14:
         raise checks.wrong_value("opset", f"a version from 14 to {newest}", opset)
     sizes = {name: _size(name, value) for name, value in (("batch", batch), ("time", time))}
-    graph = _graph(net, node, sizes, checks.flag("state", state), checks.flag("lengths", lengths))
+    graph = graph_of(net, node, sizes, checks.flag("state", state), checks.flag("lengths", lengths))
     imports = [onnx.helper.make_opsetid("", int(opset))]
     version = onnx.helper.find_min_ir_version_for(imports)  # the newest one may be too new for runtimes
     model = onnx.helper.make_model(
@@ -317,57 +347,3 @@ def export(
 
 def _size(name: str, value: Any) -> int | str:
     return value if isinstance(value, str) and value else checks.positive(name, value)
-
-
-def _graph(net: Stack[Any], node: Node, sizes: Mapping[str, int | str], state: bool, lengths: bool) -> Any:
-    """node: that of each layer; sizes: of batch and time."""
-    make, dtype = onnx.helper.make_node, onnx.helper.np_dtype_to_tensor_dtype(net.dtype)
-    D, H, L, letters = 2 if net.bidirectional else 1, net.hidden_size, net.num_layers, net._form.variant.states
-    attributes = _onnx_written.attributes_of(net, node)
-    constants, nodes, source = dict[str, Array](), [], "x"
-    if net.batch_first:  # by an own node: ONNX Runtime does not know the attribute layout
-        source = "x_time_first"
-        nodes.append(make("Transpose", ["x"], [source], perm=[1, 0, 2]))
-    initial = {
-        letter: [f"{letter}0" if L == 1 else f"{letter}0_l{k}" for k in range(L)] if state else [""] * L for letter in letters
-    }
-    final = {letter: [f"{letter}_n" if L == 1 else f"{letter}_n_l{k}" for k in range(L)] for letter in letters}
-    if state and L > 1:
-        constants["directions"] = np.full(L, D)
-        nodes += [make("Split", [f"{letter}0", "directions"], initial[letter], axis=0) for letter in letters]
-    if D > 1:
-        constants["side_by_side"] = np.array([0, 0, D * H])  # 0 keeps a size
-    else:
-        constants["direction_axis"] = np.array([1])
-
-    for k, weights in enumerate(_onnx_written.weights_of(net, node)):
-        given = {letter: f"{letter}_l{k}" for letter in weights}
-        constants.update({given[letter]: a for letter, a in weights.items()})
-        starts = {f"initial_{of}": initial[s][k] for of, s in zip("hc", node.states, strict=False)}
-        named = {"X": source, **given, "sequence_lens": "lengths" if lengths else "", **starts}
-        inputs = [named.get(name, "") for name in _onnx_nodes.INPUTS]
-        while not inputs[-1]:
-            inputs.pop()
-        results = [f"Y_l{k}", *[final[s][k] for s in dict.fromkeys(node.states)]]
-        nodes.append(make(node.operator, inputs, results, f"l{k}", **attributes))
-        source = f"y_l{k}" if k < L - 1 or net.batch_first else "y"
-        if D > 1:  # (T, D, B, H) to (T, B, D*H)
-            nodes.append(make("Transpose", [f"Y_l{k}"], [f"Y_l{k}_batch"], perm=[0, 2, 1, 3]))
-            nodes.append(make("Reshape", [f"Y_l{k}_batch", "side_by_side"], [source]))
-        else:
-            nodes.append(make("Squeeze", [f"Y_l{k}", "direction_axis"], [source]))
-    if net.batch_first:
-        nodes.append(make("Transpose", [source], ["y"], perm=[1, 0, 2]))
-    if L > 1:
-        nodes += [make("Concat", final[letter], [f"{letter}_n"], axis=0) for letter in letters]
-
-    value = onnx.helper.make_tensor_value_info
-    order = ("batch", "time") if net.batch_first else ("time", "batch")
-    lead, states = [sizes[name] for name in order], [L * D, sizes["batch"], H]
-    inputs = [value("x", dtype, [*lead, net.input_size])]
-    inputs += [value("lengths", onnx.TensorProto.INT32, [sizes["batch"]])] if lengths else []
-    inputs += [value(f"{letter}0", dtype, states) for letter in letters] if state else []
-    outputs = [value("y", dtype, [*lead, D * H]), *[value(f"{letter}_n", dtype, states) for letter in letters]]
-    return onnx.helper.make_graph(
-        nodes, net.cell.name, inputs, outputs, [onnx.numpy_helper.from_array(a, name) for name, a in constants.items()]
-    )

@@ -16,14 +16,19 @@ from rnnfast._types import FloatDType
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
-def positive(name: str, value: Any, most: int | None = None) -> int:
-    """An integer >= 1 (bool is none), at most `most`."""
+def _integer(name: str, value: Any, expected: str) -> int:
+    """value as an int; bool is none."""
     try:
         if isinstance(value, (bool, np.bool_)):
             raise TypeError
-        number = operator.index(value)
+        return operator.index(value)
     except TypeError:
-        raise wrong_type(name, "an integer", value) from None
+        raise wrong_type(name, expected, value) from None
+
+
+def positive(name: str, value: Any, most: int | None = None) -> int:
+    """An integer >= 1, at most `most`."""
+    number = _integer(name, value, "an integer")
     if number < 1:
         raise wrong_value(name, "an integer >= 1", number)
     if most is not None and number > most:
@@ -69,12 +74,7 @@ def generator(name: str, value: Any) -> np.random.Generator:
     """None, a seed, or a Generator."""
     if isinstance(value, np.random.Generator) or value is None:
         return np.random.default_rng(value)
-    try:
-        if isinstance(value, (bool, np.bool_)):
-            raise TypeError
-        seed = operator.index(value)
-    except TypeError:
-        raise wrong_type(name, "an int, a numpy.random.Generator or None", value) from None
+    seed = _integer(name, value, "an int, a numpy.random.Generator or None")
     if seed < 0:
         raise wrong_value(name, "a seed >= 0", seed)
     return np.random.default_rng(seed)

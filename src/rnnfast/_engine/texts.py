@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from rnnfast._types import FloatDType
-
 
 def wrong_shape(name: str, expected: Sequence[object], meaning: str, got: tuple[int, ...], remedy: str = "") -> ValueError:
     shape = f"({', '.join(map(str, expected))}{',' if len(expected) == 1 else ''})"
@@ -58,16 +56,16 @@ def unreadable(name: str, value: Any, error: Exception) -> TypeError:
     return TypeError(f"{name}: expected an array that NumPy can read, got {kind} ({str(error).partition(chr(10))[0]})")
 
 
-def cast(name: str, dtype: FloatDType, value: Any) -> str:
+def cast(name: str, dtype: np.dtype[Any], value: Any) -> str:
     """The expression that casts this value of an argument, as users of its library write it; that of "state[1] (c)" is
     state[1]."""
-    expression = name.partition(" ")[0]
+    expression, kind = name.partition(" ")[0], f"{'np' if dtype.isbuiltin == 1 else 'ml_dtypes'}.{dtype.name}"
     if of_library("torch", "Tensor", value):
-        return f"{expression}.{'float' if dtype.itemsize == 4 else 'double'}()"
+        return f"{expression}.{ {'float32': 'float()', 'float64': 'double()'}.get(dtype.name, f'to(torch.{dtype.name})') }"
     # JAX has float64 only where it is switched on, and its astype then gives float32 with a warning
     if isinstance(value, np.ndarray) or (of_library("jax", "Array", value) and dtype.itemsize == 4):
-        return f"{expression}.astype(np.{dtype.name})"
-    return f"np.asarray({expression}, dtype=np.{dtype.name})"
+        return f"{expression}.astype({kind})"
+    return f"np.asarray({expression}, dtype={kind})"
 
 
 def of_library(library: str, kind: str, value: Any) -> bool:
