@@ -88,6 +88,7 @@ def to_torch(net: Any, prefix: str = "") -> dict[str, Array]:
     ['encoder.rnn.bias_hh_l0', 'encoder.rnn.bias_ih_l0', 'encoder.rnn.weight_hh_l0', 'encoder.rnn.weight_ih_l0']
     """
     _, places = places_of(net, TORCH)
+    prefix = checks.path("prefix", prefix)
     usual = {**net.cell.defaults, "update": net._form.variant.options.get("update")}
     other = {name: value for name, value in net._form.variant.options.items() if value != usual[name]}
     if other and other != {"nonlinearity": "relu"}:
@@ -310,6 +311,7 @@ def read_safetensors(file: Any, prefix: str = "") -> dict[str, Array]:
     """
     from rnnfast._engine import container, tensors
 
+    checks.path("prefix", prefix)
     with container.naming(file):
         _, found = tensors.decoded(container.content(file, only_tensors=True))
         if prefix and not any(name.startswith(prefix) for name in found):

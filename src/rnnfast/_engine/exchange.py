@@ -41,15 +41,17 @@ def floats(name: str, value: Any) -> Array:
     array = checks.as_array(name, value)
     if array.dtype.name in ("float16", "bfloat16"):
         return array.astype(np.float32)
-    return checks.float_array(name, array)
+    return checks.float_array(name, value)
 
 
-def cell_of(name: str, w_hh: Array) -> str:
-    """The cell that has as many gates as w_hh (G*H, H)."""
+def cell_of(name: str, w_hh: Array, *, turned: bool = False) -> str:
+    """The cell that has as many gates as w_hh (G*H, H). turned: the library has it as (H, G*H)."""
     shape = w_hh.shape
     if len(shape) == 2 and w_hh.size and shape[0] % shape[1] == 0 and shape[0] // shape[1] in BY_GATES:
         return BY_GATES[shape[0] // shape[1]]
     remedy = "G, the number of gates, is " + ", ".join(f"{gates} ({cell})" for gates, cell in BY_GATES.items())
+    if turned:
+        raise checks.wrong_shape(name, ("H", "G*H"), "hidden, gates*hidden", shape[::-1], remedy)
     raise checks.wrong_shape(name, ("G*H", "H"), "gates*hidden, hidden", shape, remedy)
 
 

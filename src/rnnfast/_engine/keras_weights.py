@@ -20,7 +20,7 @@ def recurrent(source: Any, options: Mapping[str, Any]) -> tuple[list[list[Place]
         raise checks.wrong_value("source", "at least one layer", source)
     settings = one_of_them("settings", [settings for settings, _ in found], EACH)
     places = [[_of_kernels(arrays) for arrays in directions] for _, directions in found]
-    if cell_of("recurrent_kernel", places[0][0].w_hh) == "gru" and "reset_after" not in settings:
+    if cell_of("recurrent_kernel", places[0][0].w_hh, turned=True) == "gru" and "reset_after" not in settings:
         two_rows = [np.ndim(arrays[2]) == 2 for _, directions in found for arrays in directions if len(arrays) == 3]
         if two_rows:
             settings = {"reset_after": one_of_them("bias", two_rows, EACH)}

@@ -42,6 +42,12 @@ def flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
+def path(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise wrong_type(name, 'a path such as "encoder.rnn"', value)
+    return value
+
+
 def one_of(name: str, value: Any, choices: Sequence[Any]) -> Any:
     """The member of choices that value equals and is of the same kind as."""
     kinds = (bool, np.bool_) if isinstance(choices[0], bool) else (type(choices[0]),)
