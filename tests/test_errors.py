@@ -134,7 +134,9 @@ def test_arrays_of_no_float_dtype(dtype):
 def test_other_kinds_of_arrays():
     good = arguments("lstm")
     for name, a in good.items():
-        with pytest.raises(TypeError, match=rf"^{name}: expected native byte order, got .*astype"):
+        with pytest.raises(
+            TypeError, match=rf"^{name}: expected native byte order, got .*; use {name}\.astype\(np\.float32\)$"
+        ):
             call("lstm", {name: a.astype(a.dtype.newbyteorder())})
         with pytest.raises(TypeError, match=rf"^{name}: expected a plain array, got a masked array; .*filled"):
             call("lstm", {name: np.ma.array(a)})

@@ -43,6 +43,9 @@ def listed(names: Iterable[str]) -> str:
 
 
 # ---- remedies in the words of the library that an array is of ------------------------------------------------------------
+TORCH_CASTS = {"float32": "float()", "float64": "double()"}
+
+
 def unreadable(name: str, value: Any, error: Exception) -> TypeError:
     """What a library does not give to NumPy: parts of a graph of gradients, arrays elsewhere, dtypes that NumPy has not."""
     expression, kind = name.partition(" ")[0], type(value).__name__
@@ -59,9 +62,9 @@ def unreadable(name: str, value: Any, error: Exception) -> TypeError:
 def cast(name: str, dtype: np.dtype[Any], value: Any) -> str:
     """The expression that casts this value of an argument, as users of its library write it; that of "state[1] (c)" is
     state[1]."""
-    expression, kind = name.partition(" ")[0], f"{'np' if dtype.isbuiltin == 1 else 'ml_dtypes'}.{dtype.name}"
+    expression, kind = name.partition(" ")[0], f"{'np' if hasattr(np, dtype.name) else 'ml_dtypes'}.{dtype.name}"
     if of_library("torch", "Tensor", value):
-        return f"{expression}.{ {'float32': 'float()', 'float64': 'double()'}.get(dtype.name, f'to(torch.{dtype.name})') }"
+        return f"{expression}.{TORCH_CASTS.get(dtype.name, f'to(torch.{dtype.name})')}"
     # JAX has float64 only where it is switched on, and its astype then gives float32 with a warning
     if isinstance(value, np.ndarray) or (of_library("jax", "Array", value) and dtype.itemsize == 4):
         return f"{expression}.astype({kind})"
