@@ -12,7 +12,7 @@ from rnnfast._engine.elsewhere import LAYER, elsewhere
 from rnnfast._engine.form import NONE
 from rnnfast._engine.forward import Recorded, forward
 from rnnfast._engine.stack import Stack
-from rnnfast._engine.tapes import StackTape
+from rnnfast._engine.tapes import PlainTape, StackTape
 from rnnfast._kernels import _fast_path
 from rnnfast._kernels._fast_path import FrozenLayers
 from rnnfast._types import Array, S
@@ -242,26 +242,47 @@ class Layer(Stack[S]):
         >>> g.x.shape, g.params["weight_ih_l0"].shape
         ((5, 4, 2), (9, 2))
         """
-        y, final, tape = self._record(x, state, lengths, inputs, rng, draws, checkpoint_every)
-        return checks.locked(y), final, tape
+        return self._record(x, state, lengths, inputs, rng, draws, checkpoint_every, locked=True)
 
     def _record(
-        self, x: Any, state: Any, lengths: Any, inputs: Any, rng: Any, draws: Any = None, checkpoint_every: int | None = None
+        self,
+        x: Any,
+        state: Any,
+        lengths: Any,
+        inputs: Any,
+        rng: Any,
+        draws: Any = None,
+        checkpoint_every: int | None = None,
+        *,
+        locked: bool = False,
     ) -> tuple[Array, S, StackTape[S]]:
-        """`record` with a y that can be written to, for callers who see to it themselves that nobody does before backward."""
-        form = self._form
+        """`record`. locked: y is read-only; who gets another one sees to it that nobody writes to it before backward."""
+        form, plain = self._form, self._plain
+        drops = form.dropout > 0 and form.num_layers > 1  # a generator of its own is a quarter of a short call
+        draw = checks.generator("rng", rng) if drops or form.variant.draws or rng is not None else None
+        if (
+            plain is not None
+            and not drops
+            and lengths is None
+            and inputs is None
+            and draws is None
+            and checkpoint_every is None
+        ):
+            done = plain.record(tuple(self._params.values()), x, state, settings.here.isa, settings.num_threads, locked)
+            if done is not None:
+                y, final, passed = done
+                return y, final, PlainTape(form, passed, x, y)
         given = form.check(x, state, lengths, inputs)
         T, B, _ = given.x.shape
         drawn = form.check_draws(draws, T, B, given.unbatched)
-        drops = form.dropout > 0 and form.num_layers > 1  # a generator of its own is a quarter of a short call
-        draw = checks.generator("rng", rng) if drops or form.variant.draws or rng is not None else None
         if checkpoint_every is not None:
             checkpoint_every = checks.positive("checkpoint_every", checkpoint_every)
         packed = self._pack(settings.here.isa, given.row_inputs, trainable=True)
         recorded: list[Recorded] = []
         y, final = forward(form, packed, given, recorded=recorded, rng=draw, checkpoint_every=checkpoint_every, draws=drawn)
         y = form.outer(y, given.unbatched)
-        return y, form.outer_state(final, given.unbatched), StackTape(form, recorded, given, y, self._names)
+        tape: StackTape[S] = StackTape(form, recorded, given, y, self._names)
+        return checks.locked(y) if locked else y, form.outer_state(final, given.unbatched), tape
 
     def freeze(self) -> Frozen[S]:
         """An immutable copy whose weights are packed once: the fastest form for inference, and the only one with `step`.
