@@ -110,3 +110,37 @@ def test_errors_are_the_general_ones_and_leave_the_tape_usable():
     assert tape.backward(2 * y).x.shape == x.shape
     with pytest.raises(RuntimeError, match="got a second one"):
         tape.backward(y)
+
+
+def test_modules_of_pytorch_take_the_short_way_too():
+    """The same bits as on the general way, also where a tensor has another layout, or x gets other memory before backward."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    from rnnfast._kernels._training import arrays_of
+    from rnnfast.torch import GRU, LSTM, modules
+
+    a = torch.arange(6.0).reshape(2, 3)
+    for t in (a, a.T, torch._neg_view(a), a.double(), torch.nn.Parameter(a), a[:0], a[0, 0]):
+        (array,) = arrays_of([t])
+        same([array], [t.detach().clone().resolve_neg().numpy()])
+    assert arrays_of([None]) == (None,)
+
+    torch.manual_seed(0)
+    for kind in (GRU, LSTM):
+        for options in ({}, {"bidirectional": True, "num_layers": 2, "batch_first": True}, {"bias": False}):
+            net, memory = kind(3, 5, **options), torch.randn(4, 2, 3)
+            layer = modules._pass(
+                net.mode, torch.float32, 0.0, 3, 5, net.num_layers, net.bias, net.batch_first, net.bidirectional
+            ).layer
+            plain, found = layer._plain, []
+            for general in (False, True):
+                layer.__dict__["_plain"] = None if general else plain
+                try:
+                    x = memory.clone().requires_grad_()
+                    y, state = net(x)
+                    assert (type(y.grad_fn.tape) is PlainTape) != general
+                    x.data = torch.zeros(4, 2, 3)
+                    grads = torch.autograd.grad((y**2).sum(), [x, *net.parameters()])
+                finally:
+                    layer.__dict__["_plain"] = plain
+                found.append([t.detach().numpy() for t in (y, *(state if kind is LSTM else (state,)), *grads)])
+            same(*found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from math import prod
 from types import MappingProxyType
@@ -12,7 +12,6 @@ from rnnfast._engine import checks
 from rnnfast._engine.states import outward
 from rnnfast._kernels._core import empty
 from rnnfast._kernels._order import RowOrder, order_of
-from rnnfast._kernels._training import Plain
 from rnnfast._types import Array, FloatDType
 from rnnfast.cells.base import AnyVariant, Packed
 
@@ -81,13 +80,6 @@ class Form(NamedTuple):
     def plain(self) -> bool:
         """Whether there is one direction, and a call needs nothing but x and states."""
         return self.directions == 1 and not self.variant.inputs
-
-    def trains_plainly(self, names: Sequence[tuple[str, ...]]) -> Plain | None:
-        """Short training passes of a compiled cell. names: of the parameters of each place."""
-        if (kernel := self.variant.kernel) is None:
-            return None
-        sizes = (self.input_size, self.hidden_size, self.num_layers, self.directions)
-        return Plain(kernel, self.dtype, *sizes, self.batch_first, names)
 
     # ---- parameters ------------------------------------------------------------------------------------------------------
     @property

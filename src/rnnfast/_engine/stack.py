@@ -94,7 +94,8 @@ class Stack(Parameters, Generic[S]):
             form.places,
         )
         names, shapes = form.parameter_names(), form.parameter_shapes()
-        self.__dict__.update(form.variant.options, _form=form, _names=names, _shapes=shapes, _plain=form.trains_plainly(names))
+        plain = None if form.variant.kernel is None else Plain(form, tuple(names))
+        self.__dict__.update(form.variant.options, _form=form, _names=names, _shapes=shapes, _plain=plain)
 
     def _set_params(self, values: Mapping[str, Array]) -> None:
         """Takes copies: arrays from out-of-band buffers may be read-only, lie at odd addresses, and belong to somebody."""

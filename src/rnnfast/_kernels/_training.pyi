@@ -3,25 +3,18 @@
 from collections.abc import Iterable
 from typing import Any, final
 
-from rnnfast._types import Array, FloatDType
+from rnnfast._engine.form import Form
+from rnnfast._types import Array
 
 @final
 class Plain:
     """What a training pass must know of layers of a compiled cell; made once for each layer."""
 
-    def __init__(
-        self,
-        cell: str,
-        dtype: FloatDType,
-        inputs: int,
-        hidden: int,
-        layers: int,
-        directions: int,
-        batch_first: bool,
-        names: Iterable[tuple[str, ...]],
-    ) -> None:
+    def __init__(self, form: Form, names: tuple[tuple[str, ...], ...]) -> None:
         """names: of each place, those of its parameters, 2 or, with biases, 4."""
 
+    @property
+    def form(self) -> Form: ...
     def record(
         self, params: tuple[Any, ...], x: Any, state: Any, isa: int, threads: int, locked: bool
     ) -> tuple[Array, Any, Passed] | None:
@@ -48,3 +41,6 @@ class Filled:
     def params(self) -> dict[str, Array]: ...
     @property
     def initial(self) -> tuple[Array, ...]: ...
+
+def arrays_of(tensors: Iterable[Any]) -> tuple[Any, ...]:
+    """Arrays of the memory of tensors of PyTorch, for the call alone: dense ones on the CPU of float32 or float64, or None."""

@@ -19,6 +19,7 @@ import numpy as np
 @cython.final
 cdef class Plain:
     """What a pass must know of layers of a compiled cell; made once for each layer."""
+    cdef readonly object form
     cdef str cell
     cdef const rf_cell *numbers
     cdef tuple names            # of each place, the names of its parameters: w_ih, w_hh and perhaps b_ih, b_hh
@@ -26,17 +27,17 @@ cdef class Plain:
     cdef bint batch_first
     cdef Py_ssize_t inputs, hidden, layers, directions, each, params
 
-    def __init__(self, str cell, dtype, Py_ssize_t inputs, Py_ssize_t hidden, Py_ssize_t layers, Py_ssize_t directions,
-                 bint batch_first, names):
+    def __init__(self, form, tuple names):
         """names: of each place, those of its parameters, 2 or, with biases, 4."""
         cdef int index
         cdef Py_ssize_t layer
-        self.cell, self.numbers, self.names = cell, compiled_cell(cell, &index), tuple(names)
-        self.kind, self.itemsize, self.batch_first = (<cnp.dtype>dtype).type_num, dtype.itemsize, batch_first
-        self.inputs, self.hidden, self.layers, self.directions = inputs, hidden, layers, directions
-        self.each, self.params = len(self.names[0]), 0
-        for layer in range(layers):
-            self.params += directions * self.rows() * (self.width(layer) + hidden + self.each - 2)
+        self.form, self.names, self.each = form, names, len(names[0])
+        self.cell, self.numbers = form.variant.kernel, compiled_cell(form.variant.kernel, &index)
+        self.kind, self.itemsize, self.batch_first = (<cnp.dtype>form.dtype).type_num, form.dtype.itemsize, form.batch_first
+        self.inputs, self.hidden = form.input_size, form.hidden_size
+        self.layers, self.directions, self.params = form.num_layers, form.directions, 0
+        for layer in range(self.layers):
+            self.params += self.directions * self.rows() * (self.width(layer) + self.hidden + self.each - 2)
 
     cdef inline Py_ssize_t rows(self) noexcept:
         """Of the weights of a place."""
@@ -209,3 +210,29 @@ cdef class Filled:
     cdef readonly dict params       # its views by name
     cdef readonly tuple initial     # of the initial states, (places, B, H) each
     cdef list d_params, dx          # the views in order; of each place (T, B, I), or None
+
+
+def arrays_of(tensors):
+    """Arrays of the memory of tensors of PyTorch, dense ones on the CPU of float32 or float64; None stays None.
+
+    For the call alone: each array keeps its tensor, but not the memory of one that is given other memory. This costs a quarter
+    of Tensor.numpy, which helps with those that are not contiguous."""
+    cdef cnp.npy_intp dims[3]
+    cdef list found = []
+    cdef size_t data
+    cdef int ndim, i
+    for t in tensors:
+        if t is None:
+            found.append(None)
+            continue
+        shape = t.shape
+        ndim, data = len(<tuple>shape), t.data_ptr()
+        if data == 0 or ndim > 3 or t.is_neg() or not t.is_contiguous():
+            found.append(t.numpy(force=True))
+            continue
+        for i in range(ndim):
+            dims[i] = (<tuple>shape)[i]
+        a = cnp.PyArray_SimpleNewFromData(ndim, dims, cnp.NPY_DOUBLE if t.element_size() == 8 else cnp.NPY_FLOAT, <void *>data)
+        cnp.set_array_base(a, t)
+        found.append(a)
+    return tuple(found)
