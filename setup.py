@@ -34,7 +34,7 @@ if os.environ.get("RNNFAST_EMULATE") == "1":
     MACROS.append(("RF_EMULATE", None))
 
 ROOM = "src/rnnfast/_kernels"
-MODULES = ("_code", "_weights", "_order", "_forward", "_backward", "_call", "_fast_path", "_capi", "_testing")
+MODULES = ("_code", "_weights", "_order", "_forward", "_backward", "_call", "_fast_path", "_training", "_capi", "_testing")
 
 
 class BuildWithClang(build_ext):

@@ -12,7 +12,7 @@ from rnnfast._engine.elsewhere import LAYER, elsewhere
 from rnnfast._engine.form import NONE
 from rnnfast._engine.forward import Recorded, forward
 from rnnfast._engine.stack import Stack
-from rnnfast._engine.tapes import StackTape
+from rnnfast._engine.tapes import PlainTape, StackTape
 from rnnfast._kernels import _fast_path
 from rnnfast._kernels._fast_path import FrozenLayers
 from rnnfast._types import Array, S
@@ -181,9 +181,7 @@ class Layer(Stack[S]):
         form, isa, packed = self._form, settings.here.isa, None
         if lengths is None and not inputs and form.plain and not form.batch_first:
             if form.variant.kernel is not None:
-                live, each = tuple(self._params.values()), 4 if form.bias else 2
-                kernel, layers = form.variant.kernel, form.num_layers
-                done = _fast_path.try_live(kernel, isa, live, each, None, layers, x, state, settings.num_threads)
+                done = self._call_shortly(tuple(self._params.values()), x, state)
             else:
                 packed = self._pack(isa, NONE, trainable=False)
                 ready = FrozenLayers(tuple([place.weights for place in packed]), form.variant.initial)
@@ -194,6 +192,13 @@ class Layer(Stack[S]):
         packed = packed or self._pack(isa, given.row_inputs, trainable=False)
         y, final = forward(form, packed, given)
         return form.outer(y, given.unbatched), form.outer_state(final, given.unbatched)
+
+    def _call_shortly(self, params: tuple[Any, ...], x: Any, state: Any) -> tuple[Array, S] | None:
+        """A call of a compiled cell in one direction, time first; None if anything is unusual. params: instead of its own."""
+        form, isa, each = self._form, settings.here.isa, 4 if self._form.bias else 2
+        if (kernel := form.variant.kernel) is None:
+            return None
+        return _fast_path.try_live(kernel, isa, params, each, None, form.num_layers, x, state, settings.num_threads)
 
     def record(
         self,
@@ -242,26 +247,53 @@ class Layer(Stack[S]):
         >>> g.x.shape, g.params["weight_ih_l0"].shape
         ((5, 4, 2), (9, 2))
         """
-        y, final, tape = self._record(x, state, lengths, inputs, rng, draws, checkpoint_every)
-        return checks.locked(y), final, tape
+        return self._record(x, state, lengths, inputs, rng, draws, checkpoint_every, locked=True)
 
     def _record(
-        self, x: Any, state: Any, lengths: Any, inputs: Any, rng: Any, draws: Any = None, checkpoint_every: int | None = None
+        self,
+        x: Any,
+        state: Any,
+        lengths: Any,
+        inputs: Any,
+        rng: Any,
+        draws: Any = None,
+        checkpoint_every: int | None = None,
+        *,
+        locked: bool = False,
     ) -> tuple[Array, S, StackTape[S]]:
-        """`record` with a y that can be written to, for callers who see to it themselves that nobody does before backward."""
+        """`record`. locked: y is read-only; who gets another one sees to it that nobody writes to it before backward."""
         form = self._form
+        drops = form.dropout > 0 and form.num_layers > 1  # a generator of its own is a quarter of a short call
+        draw = checks.generator("rng", rng) if drops or form.variant.draws or rng is not None else None
+        usual = lengths is None and inputs is None and draws is None and checkpoint_every is None
+        if usual and not drops:
+            done = self._record_shortly(tuple(self._params.values()), x, state, locked=locked)
+            if done is not None:
+                return done
         given = form.check(x, state, lengths, inputs)
         T, B = given.size
         drawn = form.check_draws(draws, T, B, given.unbatched)
-        drops = form.dropout > 0 and form.num_layers > 1  # a generator of its own is a quarter of a short call
-        draw = checks.generator("rng", rng) if drops or form.variant.draws or rng is not None else None
         if checkpoint_every is not None:
             checkpoint_every = checks.positive("checkpoint_every", checkpoint_every)
         packed = self._pack(settings.here.isa, given.row_inputs, trainable=True)
         recorded: list[Recorded] = []
         y, final = forward(form, packed, given, recorded=recorded, rng=draw, checkpoint_every=checkpoint_every, draws=drawn)
         y = form.outer(y, given.unbatched)
-        return y, form.outer_state(final, given.unbatched), StackTape(form, recorded, given, y, self._names)
+        tape: StackTape[S] = StackTape(form, recorded, given, y, self._names)
+        return checks.locked(y) if locked else y, form.outer_state(final, given.unbatched), tape
+
+    def _record_shortly(
+        self, params: tuple[Any, ...], x: Any, state: Any, *, locked: bool = False
+    ) -> tuple[Array, S, StackTape[S]] | None:
+        """`_record` of a compiled cell without anything else; None if anything is unusual. params: instead of its own."""
+        plain, form = self._plain, self._form
+        if plain is None or plain.form is not form:  # whose sizes are checked for backward
+            return None
+        done = plain.record(params, x, state, settings.here.isa, settings.num_threads, locked)
+        if done is None:
+            return None
+        y, final, passed = done
+        return y, final, PlainTape(form, passed, x, y)
 
     def freeze(self) -> Frozen[S]:
         """An immutable copy whose weights are packed once: the fastest form for inference, and the only one with `step`.

@@ -11,6 +11,7 @@ from rnnfast._engine import checks, settings
 from rnnfast._engine.elsewhere import STACK, elsewhere
 from rnnfast._engine.form import Form, pack
 from rnnfast._engine.parameters import Parameters, joined
+from rnnfast._kernels._training import Plain
 from rnnfast._types import Array, S
 from rnnfast.cells.base import AnyCell, Packed
 
@@ -43,6 +44,7 @@ class Stack(Parameters, Generic[S]):
     _flat: Array  # (num_params,): the parameters are views of it
     _names: list[tuple[str, ...]]  # of the parameters, by place
     _shapes: dict[str, tuple[int, ...]]
+    _plain: Plain | None  # the short way of training; None: formulas have none
     _frozen = False
 
     input_size = _of_form("input_size", "I")
@@ -92,7 +94,8 @@ class Stack(Parameters, Generic[S]):
             form.places,
         )
         names, shapes = form.parameter_names(), form.parameter_shapes()
-        self.__dict__.update(form.variant.options, _form=form, _names=names, _shapes=shapes)
+        plain = None if form.variant.kernel is None else Plain(form, tuple(names))
+        self.__dict__.update(form.variant.options, _form=form, _names=names, _shapes=shapes, _plain=plain)
 
     def _set_params(self, values: Mapping[str, Array]) -> None:
         """Takes copies: arrays from out-of-band buffers may be read-only, lie at odd addresses, and belong to somebody."""
@@ -176,7 +179,7 @@ class Stack(Parameters, Generic[S]):
         return {"version": STATE_VERSION, "arguments": {**arguments, "dtype": self.dtype.name}, "options": options}
 
     def __getstate__(self) -> dict[str, Any]:
-        own = ("rng", "_form", "_names", "_shapes", "_flat", "_params", *self.cell.options)
+        own = ("rng", "_form", "_names", "_shapes", "_plain", "_flat", "_params", *self.cell.options)
         return {
             **self._description(),
             "rng": self.rng,

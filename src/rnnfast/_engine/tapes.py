@@ -15,6 +15,7 @@ from rnnfast._engine.forward import Recorded
 from rnnfast._engine.parameters import joined
 from rnnfast._kernels import _call
 from rnnfast._kernels._core import empty
+from rnnfast._kernels._training import Passed
 from rnnfast._types import Array, S
 from rnnfast.cells.base import KINDS
 
@@ -118,7 +119,7 @@ G = TypeVar("G")
 class BaseTape(Generic[G]):
     """Not public: what the tapes of functions and of layers share."""
 
-    def __init__(self, form: Form, recorded: list[Recorded], inputs: Inputs, y: Array) -> None:
+    def __init__(self, form: Form, recorded: Any, inputs: Inputs, y: Array) -> None:
         self._form, self._once, self._inputs, self._y_shape = form, Once(recorded), inputs, y.shape
 
     def __reduce__(self) -> Any:
@@ -278,3 +279,20 @@ class StackTape(BaseTape[LayerGradients[S]]):
             params.update(zip(names, place.params.values(), strict=True))  # both in the order of their kinds
         inputs = {k: self._form.outer(v, self._inputs.unbatched) for k, v in prepared.inputs.items()}
         return LayerGradients(dx, params, state, inputs, prepared.flat)
+
+
+class PlainTape(StackTape[S]):
+    """That of a short pass (`_kernels/_training.pyx`), whose backward is as short. recorded: a Passed; prepared: a Filled."""
+
+    def __init__(self, form: Form, passed: Passed, x: Array, y: Array) -> None:
+        inputs = Inputs(x.swapaxes(0, 1) if form.batch_first else x, (), None, False)
+        BaseTape.__init__(self, form, passed, inputs, y)
+
+    def _prepare(self, recorded: Any, need_x: bool, need_inputs: bool) -> Any:
+        return recorded.prepare(need_x, settings.num_threads)
+
+    def _run(self, recorded: Any, prepared: Any, dy: Array | None, dstate: tuple[Array | None, ...]) -> Any:
+        return recorded.run(prepared, dy, dstate)
+
+    def _named(self, dx: Array | None, state: Any, prepared: Any) -> LayerGradients[S]:
+        return LayerGradients(dx, prepared.params, state, {}, prepared.flat)

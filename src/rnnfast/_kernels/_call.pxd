@@ -26,3 +26,7 @@ cdef void set_order(Job *j, Py_ssize_t T, Py_ssize_t B, bint reverse, RowOrder o
 cdef bint is_long(const Job *j, int passes) noexcept nogil
 cdef size_t place_forward(Job *j, char *base, int threads) noexcept nogil
 cdef void run_placed(Job *j, int threads) noexcept nogil
+cpdef Record forward(Weights w, x, y, tuple first, tuple last, bint reverse, RowOrder order, bint record,
+                     Py_ssize_t checkpoint_every, int threads, tuple extras=*)
+cpdef size_t prepare(Record kept, dx, int threads, tuple d_extras=*) except? 0
+cdef int run_backward(Record kept, dy, tuple d_last, dx, tuple d_first, d_w_ih, d_w_hh, d_b_ih, d_b_hh, d_vectors) except -1

@@ -325,8 +325,8 @@ cdef Py_ssize_t keep_states(Job *j, Record kept, Py_ssize_t rows) except -1:
     return 0
 
 
-def forward(Weights w, x, y, tuple first, tuple last, bint reverse, RowOrder order, bint record, Py_ssize_t checkpoint_every,
-            int threads, tuple extras=()):
+cpdef Record forward(Weights w, x, y, tuple first, tuple last, bint reverse, RowOrder order, bint record,
+                     Py_ssize_t checkpoint_every, int threads, tuple extras=()):
     """Writes y and each last state (B, H) from x and the first ones. Returns the Record when recording, else None.
 
     checkpoint_every: steps between kept states or 0. extras: inputs and draws in the cell's order, those of every unit
@@ -385,7 +385,7 @@ def forward(Weights w, x, y, tuple first, tuple last, bint reverse, RowOrder ord
     return kept if record else None
 
 
-def prepare(Record kept, dx, int threads, tuple d_extras=()):
+cpdef size_t prepare(Record kept, dx, int threads, tuple d_extras=()) except? 0:
     """Takes all memory that backward with up to so many threads needs, for this dx (or None); after a MemoryError the record is
     as usable as before. d_extras: of each input or draw the array that its gradient is added to, or None; () is None for all.
     Returns the bytes of scratch."""
@@ -417,11 +417,17 @@ def prepare(Record kept, dx, int threads, tuple d_extras=()):
 
 
 def backward(Record kept, dy, tuple d_last, dx, tuple d_first, dict d_params, d_vectors=None):
-    """Writes dx, d_first, and of d_params weight_ih and weight_hh; adds to bias_ih, bias_hh, d_vectors (vectors, H) and the
-    d_extras of `prepare` (zeros at first). The record's slots are used up.
+    """`run_backward` with the gradients of parameters by kind; those that are missing are None."""
+    run_backward(kept, dy, d_last, dx, d_first, d_params["weight_ih"], d_params.get("weight_hh"), d_params.get("bias_ih"),
+                 d_params.get("bias_hh"), d_vectors)
+
+
+cdef int run_backward(Record kept, dy, tuple d_last, dx, tuple d_first, d_w_ih, d_w_hh, d_b_ih, d_b_hh, d_vectors) except -1:
+    """Writes dx, d_first, d_w_ih and d_w_hh; adds to the biases', d_vectors (vectors, H) and the d_extras of `prepare` (zeros
+    at first). The record's slots are used up.
 
     `prepare` was called in this thread, and its d_extras are still there. dy, each of d_last: None is zeros; dx: None skips it.
-    d_params: weight_hh may be missing where there are no products with it, biases in any case.
+    d_w_hh may be None where there are no products with it, biases in any case.
     Raises what a signal's handler raises; the gradients are then incomplete.
     """
     cdef Job job
@@ -430,7 +436,6 @@ def backward(Record kept, dy, tuple d_last, dx, tuple d_first, dict d_params, d_
     cdef char *base
     cdef int threads, acquired, i
     cdef Ear ear
-    d_w_ih, d_w_hh = d_params["weight_ih"], d_params.get("weight_hh")
     memcpy(j, &kept.job, job_bytes(kept.job.cell))
     set_view(&j.dy, dy, is_packed(dy))
     set_view(&j.dx, dx, is_packed(dx))
@@ -444,7 +449,7 @@ def backward(Record kept, dy, tuple d_last, dx, tuple d_first, dict d_params, d_
     for i in range(j.cell.states):
         j.state[i].d_last, j.state[i].d_first = address(d_last[i]), address(d_first[i])
     j.d_weight[0], j.d_weight[1] = address(d_w_ih), address(d_w_hh)
-    j.d_bias[0], j.d_bias[1] = address(d_params.get("bias_ih")), address(d_params.get("bias_hh"))
+    j.d_bias[0], j.d_bias[1] = address(d_b_ih), address(d_b_hh)
     j.d_vectors = address(d_vectors)
     if stored_rows(&j.order) == 0:  # no product will write them
         for d_weight in (d_w_ih, d_w_hh):
@@ -459,4 +464,4 @@ def backward(Record kept, dy, tuple d_last, dx, tuple d_first, dict d_params, d_
         if kept.scratch is None:
             scratch_close(base)
     kept.scratch = None
-    close_ear(&ear)
+    return close_ear(&ear)

@@ -6,6 +6,8 @@ thread team and one scratch per thread.
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int16_t, int64_t, uint64_t
 
+cimport numpy as cnp
+
 
 cdef extern from "rnnfast.h" nogil:
     ctypedef struct rf_product:
@@ -224,6 +226,9 @@ cdef class Buffer:
     """64-byte aligned memory that lives as long as the object."""
     cdef char *data
     cdef readonly size_t nbytes
+
+
+cdef fresh_array(int ndim, cnp.npy_intp *dims, int kind, size_t itemsize, bint lockable)
 
 
 cdef struct Pieces:

@@ -246,21 +246,30 @@ cdef class Buffer:
         rf_free(self.data, self.nbytes)
 
 
+cdef fresh_array(int ndim, cnp.npy_intp *dims, int kind, size_t itemsize, bint lockable):
+    """A new C-contiguous array, uninitialised; kind: NumPy's number of its dtype. See `empty`."""
+    cdef size_t nbytes = itemsize
+    cdef Buffer memory
+    cdef int i
+    for i in range(ndim):
+        nbytes *= dims[i]
+    if nbytes < RF_KEPT_FROM and not lockable:
+        return cnp.PyArray_EMPTY(ndim, dims, kind, 0)
+    memory = Buffer(nbytes)
+    array = cnp.PyArray_SimpleNewFromData(ndim, dims, kind, memory.data)
+    cnp.set_array_base(array, memory)
+    return array
+
+
 def empty(shape, dtype, bint lockable=False):
     """np.empty; a large array's memory is kept for the next when it goes: its pages are then not cleared at every call.
 
     lockable: made read-only, the array stays so. (NumPy lets the owner of memory become writeable again at any time, but not an
     array whose memory belongs to an object that is no array and offers no buffer.)"""
     cdef cnp.npy_intp dims[3]
-    cdef size_t nbytes = dtype.itemsize
     cdef int ndim = len(shape), i
-    cdef Buffer memory
-    for i in range(min(ndim, 3)):
-        dims[i] = shape[i]
-        nbytes *= dims[i]
-    if ndim > 3 or (nbytes < RF_KEPT_FROM and not lockable):
+    if ndim > 3:
         return np.empty(shape, dtype)
-    memory = Buffer(nbytes)
-    array = cnp.PyArray_SimpleNewFromData(ndim, dims, (<cnp.dtype>dtype).type_num, memory.data)
-    cnp.set_array_base(array, memory)
-    return array
+    for i in range(ndim):
+        dims[i] = shape[i]
+    return fresh_array(ndim, dims, (<cnp.dtype>dtype).type_num, dtype.itemsize, lockable)

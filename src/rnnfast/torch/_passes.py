@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from rnnfast._engine.form import Index, Rows
+from rnnfast._kernels._training import arrays_of
 from rnnfast._types import Array, FloatDType
 from rnnfast.layers import Layer
 from rnnfast.stack_tape import StackTape
@@ -53,12 +54,6 @@ def array(t: Any) -> Array:
     return found
 
 
-def parameter(t: Any) -> Array:
-    """A tensor's, of the same memory if that is in C order, as the kernels want parameters."""
-    a = array(t)
-    return a if a.flags.c_contiguous else np.ascontiguousarray(a)
-
-
 def lengths_of(batch_sizes: Tensor) -> Index:
     """(B,) lengths of the samples of a PackedSequence, in its order; batch_sizes (T,): how many samples have each step."""
     sizes = batch_sizes.numpy()
@@ -82,23 +77,34 @@ class Pass(NamedTuple):
     seed: int | None = None
     again: Callable[..., Sequence[Tensor]] | None = None
 
-    def given(self, tensors: Tensors) -> tuple[Layer[Any], Array | Rows, Any, Any, Any]:
-        """The layer with parameters, and its arguments x, state, lengths and inputs."""
-        blank, last = self.layer, 1 + self.states + len(self.inputs)
-        layer: Layer[Any] = blank.__new__(type(blank))  # of this call alone: any number of threads may call a module
-        layer.__dict__.update(blank.__dict__, _params=dict(zip(blank._shapes, map(parameter, tensors[last:]), strict=True)))
-        x, *states = [None if t is None else array(t) for t in tensors[: 1 + self.states]]
-        assert x is not None
-        inputs = None
+    def given(self, tensors: Tensors) -> tuple[tuple[Any, ...], Array | Rows, Any, Any, Any]:
+        """Parameters, x, state, lengths and inputs, as the layer takes them. x and inputs are read by backward as well: these
+        arrays keep their memory."""
+        first, last = 1 + self.states, 1 + self.states + len(self.inputs)
+        x, inputs = array(tensors[0]), None
+        state = arrays_of(tensors[1:first])
         if self.inputs:
-            inputs = dict(zip(self.inputs, map(array, tensors[1 + self.states : last]), strict=True))
-        rows = Rows(x, self.lengths) if self.packed else x
-        return layer, rows, tuple(states) if self.states > 1 else states[0], None if self.packed else self.lengths, inputs
+            inputs = dict(zip(self.inputs, map(array, tensors[first:last]), strict=True))
+        rows, lengths = (Rows(x, self.lengths), None) if self.packed else (x, self.lengths)
+        return arrays_of(tensors[last:]), rows, state if self.states > 1 else state[0], lengths, inputs
+
+    def layer_with(self, params: tuple[Any, ...]) -> Layer[Any]:
+        """Of one call alone, since any number of threads may call a module. Kernels want parameters in C order."""
+        blank = self.layer
+        layer: Layer[Any] = blank.__new__(type(blank))
+        own = {name: np.ascontiguousarray(a) for name, a in zip(blank._shapes, params, strict=True)}
+        layer.__dict__.update(blank.__dict__, _params=own)
+        return layer
 
     def record(self, tensors: Tensors) -> tuple[Array, tuple[Array, ...], StackTape[Any]]:
         """y, the final states and the tape."""
-        layer, x, state, lengths, inputs = self.given(tensors)
-        y, last, tape = layer._record(x, state, lengths, inputs, self.seed)
+        params, x, state, lengths, inputs = self.given(tensors)
+        done = None
+        if not (self.packed or self.inputs) and lengths is None and self.seed is None:
+            done = self.layer._record_shortly(params, x, state)
+        if done is None:
+            done = self.layer_with(params)._record(x, state, lengths, inputs, self.seed)
+        y, last, tape = done
         return y, last if self.states > 1 else (last,), tape
 
     def results(self, y: Array, last: tuple[Array, ...]) -> tuple[Tensor, ...]:
@@ -109,8 +115,11 @@ class Pass(NamedTuple):
         """y and the final states, no tape."""
         if self.seed is not None:
             return self.results(*self.record(tensors)[:2])
-        layer, x, state, lengths, inputs = self.given(tensors)
-        y, last = layer(x, state, lengths=lengths, inputs=inputs)
+        params, x, state, lengths, inputs = self.given(tensors)
+        done, form = None, self.layer._form
+        if not self.packed and lengths is None and form.plain and not form.batch_first:
+            done = self.layer._call_shortly(params, x, state)
+        y, last = done or self.layer_with(params)(x, state, lengths=lengths, inputs=inputs)
         return self.results(y, last if self.states > 1 else (last,))
 
     def gradients(self, tape: StackTape[Any], needs: Sequence[bool], dy: Tensor | None, *dlast: Tensor | None) -> Tensors:
