@@ -171,13 +171,11 @@ SHOWS = (
 
 def run(show: Show) -> tuple[str, float]:
     """What the program prints and the seconds it takes, building included; its picture goes to docs/img."""
-    with tempfile.TemporaryDirectory() as temporary:
-        commands, folder = [["main.py"]], Path(temporary) / show.program
+    with tempfile.TemporaryDirectory() as folder:
         if (EXAMPLES / show.program).is_dir():
-            shutil.copytree(EXAMPLES / show.program, folder)
-            commands.insert(0, ["setup.py", "-q", "build_ext", "--inplace"])
+            shutil.copytree(EXAMPLES / show.program, folder, dirs_exist_ok=True)
+            commands = [["setup.py", "-q", "build_ext", "--inplace"], ["main.py"]]
         else:
-            folder.mkdir()
             picture = ["--plot", str(IMAGES / f"gallery-{show.picture}")] if show.picture else []
             commands = [[str(EXAMPLES / f"{show.program}.py"), *show.arguments, *picture]]
         began = time.perf_counter()
@@ -235,11 +233,6 @@ def section(show: Show, text: str, seconds: float, rows: list[dict[str, Any]]) -
     )
 
 
-def sections(text: str) -> list[str]:
-    """A page in its parts: what stands before the first "## ", then each part that begins with one."""
-    return re.split(r"\n\n(?=## )", text.rstrip())
-
-
 def comparison(rows: list[dict[str, Any]]) -> str:
     """The section with the table of bench/programs.py."""
     return (
@@ -259,11 +252,11 @@ def page(rows: list[dict[str, Any]]) -> str:
     return joined([head(machine()), comparison(rows)], {}, rows, SHOWS)
 
 
-def renewed(text: str, programs: list[str]) -> str:
+def renewed(text: str, programs: list[str], rows: list[dict[str, Any]]) -> str:
     """The page `text` with the sections of these programs anew; new ones take their place in it."""
-    first, table_before, *others = parts(text)
+    first, race, *others = parts(text)
     kept = {part.partition("\n")[0]: part for part in others}
-    return joined([first, table_before], kept, [], [show for show in SHOWS if show.program in programs])
+    return joined([first, race], kept, rows, [show for show in SHOWS if show.program in programs])
 
 
 def joined(begin: list[str], kept: dict[str, str], rows: list[dict[str, Any]], shows: Sequence[Show]) -> str:
@@ -280,8 +273,6 @@ def joined(begin: list[str], kept: dict[str, str], rows: list[dict[str, Any]], s
 
 
 if __name__ == "__main__":
-    if sys.argv[2:]:
-        text = renewed(PAGE.read_text(encoding="utf-8"), sys.argv[2:])
-    else:
-        text = page(json.loads((Path(sys.argv[1]) / "programs.json").read_text(encoding="utf-8")))
+    found = json.loads((Path(sys.argv[1]) / "programs.json").read_text(encoding="utf-8"))
+    text = renewed(PAGE.read_text(encoding="utf-8"), sys.argv[2:], found) if sys.argv[2:] else page(found)
     PAGE.write_text(text, encoding="utf-8")
