@@ -149,7 +149,9 @@ SHOWS = (
         "accelerate_keras",
         "A Keras model, with one line more",
         "Keras trains a model with Masking, Bidirectional(LSTM) and GRU as it is, and then after `rnnfast.keras.enable()`. The "
-        "task is to add two marked numbers. [Coming from Keras](from_keras.md) is the guide.",
+        "task is to add two marked numbers: two passes over the data are a beginning. [Coming from Keras](from_keras.md) is "
+        "the guide.",
+        ("--epochs", "2"),
         packages=("keras", "torch"),
     ),
     Show(
