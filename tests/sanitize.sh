@@ -11,9 +11,10 @@ RNNFAST_LDFLAGS="-fsanitize=address,undefined" \
     "$venv/bin/pip" install -q ".[test]" pytest-xdist
 preload="$(gcc -print-file-name=libasan.so):$(gcc -print-file-name=libubsan.so)"
 # Python's own allocator would hide overruns of its objects; tests of how much memory there is or is taken need a plain build;
-# programs, pages and conversions of weights would take ten minutes and more, and call no kernel that the other tests do not
+# the C tests are built by other compilers; programs, pages and conversions of weights would take ten minutes and more, and
+# call no kernel that the other tests do not
 left_out=()
-for name in memory "examples*" readme doctests site gallery programs compare bench_cells typing "keras*" "torch*" "onnx*" "weights_*"; do
+for name in memory csrc "examples*" readme doctests site gallery programs compare bench_cells typing "keras*" "torch*" "onnx*" "weights_*"; do
     left_out+=(--ignore-glob "*/test_$name.py")
 done
 exec env LD_PRELOAD="$preload" PYTHONMALLOC=malloc OPENBLAS_NUM_THREADS=1 \
