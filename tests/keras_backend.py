@@ -288,15 +288,27 @@ class OwnLayer(layers.LSTM):
 
 
 LEFT = {
-    "a cell in RNN": (lambda: layers.RNN(layers.LSTMCell(3)), {}, "only the layers LSTM, GRU and SimpleRNN are fused"),
-    "own cell": (lambda: OwnLayer(3), {}, "its cell is a OwnCell, not a LSTMCell"),
-    "gelu": (lambda: layers.GRU(3, activation="gelu"), {}, "activation gelu"),
-    "own function": (lambda: layers.SimpleRNN(3, activation=lambda v: v / 2), {}, "activation <lambda>"),
-    "float16": (lambda: layers.LSTM(3, dtype="mixed_float16"), {}, "dtype float16"),
+    "a cell in RNN": (
+        lambda: layers.RNN(layers.LSTMCell(3)),
+        {},
+        "only the layers LSTM, GRU and SimpleRNN run on rnnfast; use one",
+    ),
+    "own cell": (
+        lambda: OwnLayer(3),
+        {},
+        "rnnfast computes LSTM layers with LSTMCell, and the cell is OwnCell; use the cell of LSTM",
+    ),
+    "gelu": (lambda: layers.GRU(3, activation="gelu"), {}, "the activation gelu is not one that rnnfast has; use one of elu, "),
+    "own function": (lambda: layers.SimpleRNN(3, activation=lambda v: v / 2), {}, "the activation <lambda> is not one"),
+    "float16": (
+        lambda: layers.LSTM(3, dtype="mixed_float16"),
+        {},
+        "rnnfast computes in float32 and float64, and the weights are float16; make the layer with dtype='float32'",
+    ),
     "state of one row": (
         lambda: layers.GRU(3),
         {"initial_state": np.ones((1, 3), "float32")},
-        "an initial state that is not (batch, 3)",
+        "rnnfast needs initial states of shape (2, 3) = (batch, units), and one has (1, 3); repeat or reshape it",
     ),
 }
 
@@ -310,8 +322,8 @@ def test_what_is_left(name):
     rnnfast.keras.enable()
     assert np.array_equal(array(layer(x, **given)), expected)
     (row,) = rnnfast.keras.report()
-    assert row == (layer.name, type(layer).__name__, False, reason, 1) and rnnfast.keras.report().left == (row,)
-    assert f"Keras: {reason}" in str(rnnfast.keras.report())
+    assert row == (layer.name, type(layer).__name__, False, row.how, 1) and rnnfast.keras.report().left == (row,)
+    assert row.how.startswith(reason) and f"Keras: {reason}" in str(rnnfast.keras.report())
 
 
 def test_errors_of_keras_stay():
@@ -355,7 +367,7 @@ if TORCH:
         for _ in range(2):
             compiled(torch.from_numpy(x))
         rows = rnnfast.keras.report()
-        assert not rows.fused and len(rows) == 1 and "jit_compile=True" in rows[0].how and rows[0].calls >= 1
+        assert not rows.fused and len(rows) == 1 and "jit_compile=False" in rows[0].how and rows[0].calls >= 1
 
     def test_a_change_in_place_before_backward_is_torchs_error():
         layer, x = layers.LSTM(3), torch.ones((2, 4, 3))
@@ -380,7 +392,27 @@ if TORCH:
         layer.build((2, 4, 3))
         rnnfast.keras.enable()
         torch.func.vmap(lambda x: layer(x))(torch.ones((5, 2, 4, 3)))
-        assert "transformation of torch" in rnnfast.keras.report()[0].how
+        assert rnnfast.keras.report()[0].how == (
+            "rnnfast cannot see into transformations of torch such as vmap, grad and jvp; call the model outside of them"
+        )
+
+    def test_tensors_that_are_left_to_keras():
+        from rnnfast.keras._on_torch import foreign
+
+        class Own(torch.Tensor):
+            pass
+
+        plain = torch.ones(2, 3)
+        assert foreign(plain) is foreign(torch.nn.Parameter(plain)) is foreign(plain.T) is None
+        assert foreign(plain.to("meta")) == (
+            "rnnfast computes on the CPU, and a tensor is on meta; use the model under keras.device('cpu')"
+        )
+        assert foreign(plain.to_sparse()) == (
+            "rnnfast reads dense tensors, and one has the layout torch.sparse_coo; pass x.to_dense()"
+        )
+        assert foreign(plain.as_subclass(Own)) == (
+            "rnnfast reads plain tensors, and one is a Own; pass x.as_subclass(torch.Tensor)"
+        )
 
     def test_frozen_weights_and_no_gradients():
         layer, x = layers.LSTM(3), torch.ones((2, 4, 3))

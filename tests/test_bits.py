@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import stacks
-from stacks import CELL_NAMES, VARIANTS, draw, same, states, train
+from stacks import CELL_NAMES, VARIANTS, as_tuple, draw, same, states, train
 from stacks import small as make
 
 import rnnfast
+from rnnfast._engine.form import Rows
 
 
 @pytest.mark.parametrize(("cell", "option"), VARIANTS)
@@ -55,6 +56,38 @@ def test_bits_do_not_depend_on_checkpoints(cell, option, ragged, checkpoint_ever
         train(net, x, states(net, 6), lengths=lengths),
         train(net, x, states(net, 6), lengths=lengths, checkpoint_every=checkpoint_every),
     )
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("checkpoint_every", [None, 2])
+@pytest.mark.parametrize("directions", [1, 2])
+@pytest.mark.parametrize(("cell", "option"), VARIANTS)
+def test_packed_rows_give_the_bits_of_padded_ones(cell, option, directions, checkpoint_every, threads, small_work_splits):
+    """x, y and their gradients without padding, as `rnnfast.torch` gives packed sequences."""
+    net = make(cell, num_layers=2, bidirectional=directions == 2, **option)
+    x, state, lengths = draw(9, 6, 5), states(net, 6), np.array([9, 9, 6, 3, 1, 1])
+    dy, dstate = draw(9, 6, directions * net.hidden_size, seed=1), states(net, 6, seed=2)
+    has_step = np.arange(9)[:, None] < lengths
+    rnnfast.set_num_threads(threads)
+    found = []
+    for given, form in ((x, lambda a: a[has_step]), (Rows(x[has_step], lengths), lambda a: a)):
+        steps = None if isinstance(given, Rows) else lengths
+        y, final, tape = net._record(given, state, steps, None, None, None, checkpoint_every)
+        g = tape.backward(dy if steps is not None else dy[has_step], dstate)
+        inferred, _ = net(given, state, lengths=steps)
+        found.append([form(y), form(inferred), form(g.x), *as_tuple(final), *as_tuple(g.state), *g.params.values()])
+    assert all(map(np.array_equal, *found))
+
+
+@pytest.mark.parametrize(("cell", "option"), VARIANTS)
+def test_one_step_of_some_samples(cell, option):
+    """Between layers there is no padding: a sample without steps has no row there."""
+    net, x, lengths = make(cell, H=64, num_layers=3, **option), draw(3, 16, 5), np.arange(16) % 2
+    y, _, tape = net.record(x, lengths=lengths)
+    some, _, some_tape = net.record(x[:1, 1::2])
+    g, some_g = tape.backward(np.ones_like(y)), some_tape.backward(np.ones_like(some))
+    assert np.array_equal(y[:1, 1::2], some) and np.array_equal(g.x[:1, 1::2], some_g.x)
+    assert not y[1:].any() and not y[:, ::2].any() and not g.x[1:].any() and not g.x[:, ::2].any()
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])

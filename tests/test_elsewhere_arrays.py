@@ -261,8 +261,33 @@ def test_tensors_that_cannot_be_read():
     with pytest.raises(TypeError, match=r"^x: expected an array that NumPy can read, got list"):
         rnnfast.LSTM(I, H)([torch.zeros(2, I, requires_grad=True)])
     for dtype in (torch.float16, torch.int64):
-        with pytest.raises(TypeError, match=r"^x: expected dtype float32 .*; use np\.asarray\(x, dtype=np\.float32\)"):
+        with pytest.raises(TypeError, match=r"^x: expected dtype float32 .*; use x\.float\(\)$"):
             rnnfast.LSTM(I, H)(torch.zeros(T, B, I, dtype=dtype))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_cast_is_the_one_of_the_library(dtype):
+    """It is what its users write, and it works."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed (pip install torch)")
+    jax = pytest.importorskip("jax", reason="JAX is not installed (pip install jax)")
+    net, other = rnnfast.GRU(I, H, dtype=dtype), "float64" if dtype == "float32" else "float32"
+    array, kernels = np.ones((T, B, I), other), tuple(net.params.values())
+    of_jax = jax.numpy.asarray(array.astype(np.float32))
+    if dtype == "float32":  # float64 is switched off, as JAX has it by default
+        of_jax = of_jax.astype(np.int32)
+    for value, cast in (
+        (torch.from_numpy(array), "x.float()" if dtype == "float32" else "x.double()"),
+        (torch.nn.Parameter(torch.from_numpy(array), requires_grad=False), "x.float()" if dtype == "float32" else "x.double()"),
+        (of_jax, "x.astype(np.float32)" if dtype == "float32" else "np.asarray(x, dtype=np.float64)"),
+        (array, f"x.astype(np.{dtype})"),
+        (array.tolist() if other == "float64" else array.astype(int).tolist(), f"np.asarray(x, dtype=np.{dtype})"),
+    ):
+        functions = [lambda x: rnnfast.gru(x, *kernels)] if checks.as_array("x", value).dtype == other else []
+        for call in (net, net.freeze(), net.record, *functions):
+            with pytest.raises(TypeError, match=rf"^x: expected dtype {dtype} like .*; use ") as told:
+                call(value)
+            assert str(told.value).endswith(f"; use {cast}")
+            call(eval(cast, {"np": np, "x": value}))
 
 
 def test_arrays_of_other_devices():
@@ -284,9 +309,7 @@ def test_arrays_of_other_devices():
 def test_jax_arrays_that_cannot_be_read():
     jax = pytest.importorskip("jax", reason="JAX is not installed (pip install jax)")
     net = rnnfast.GRU(I, H)
-    with pytest.raises(
-        TypeError, match=r"^x: expected dtype float32 .*, got bfloat16; use np\.asarray\(x, dtype=np\.float32\)"
-    ):
+    with pytest.raises(TypeError, match=r"^x: expected dtype float32 .*, got bfloat16; use x\.astype\(np\.float32\)"):
         net(jax.numpy.zeros((T, B, I), jax.numpy.bfloat16))
     with pytest.raises(TypeError, match="^x: expected an array that NumPy can read, got .*Tracer"):
         jax.jit(net)(jax.numpy.zeros((T, B, I)))

@@ -54,7 +54,7 @@ def test_mixed_dtypes_name_the_cast(cell):
     for given, other in ((np.float32, np.float64), (np.float64, np.float32)):
         for name in arguments(cell):
             changes = {n: b.astype(other if n == name else given) for n, b in arguments(cell).items()}
-            cast = rf"use np\.asarray\({name}, dtype=np\.{np.dtype(given)}\)$"
+            cast = rf"use {name}\.astype\(np\.{np.dtype(given)}\)$"
             with pytest.raises(
                 TypeError, match=rf"^{name}: expected dtype {np.dtype(given)} like .*, got {np.dtype(other)}; {cast}"
             ):
@@ -62,7 +62,7 @@ def test_mixed_dtypes_name_the_cast(cell):
     with pytest.raises(
         TypeError, match=r"^x: expected dtype float32 like w_ih, got float64; use np\.asarray\(x, dtype=np\.float32\)"
     ):
-        rnnfast.lstm(np.zeros((2, 1, 1)), np.zeros((4, 1), "f"), np.zeros((4, 1), "f"))
+        rnnfast.lstm(np.zeros((2, 1, 1)).tolist(), np.zeros((4, 1), "f"), np.zeros((4, 1), "f"))
     with pytest.raises(TypeError, match=r"^x: expected dtype float32 like w_ih"):  # the states are NumPy's default too
         rnnfast.lstm(np.zeros((2, 1, 1)), *np.zeros((2, 4, 1), "f"), None, None, *np.zeros((2, 1, 1)))
     with pytest.raises(TypeError, match=r"^state\[1\] \(c\): expected dtype float32 .*; use state\[1\]\.astype\(np\.float32\)"):
@@ -134,7 +134,9 @@ def test_arrays_of_no_float_dtype(dtype):
 def test_other_kinds_of_arrays():
     good = arguments("lstm")
     for name, a in good.items():
-        with pytest.raises(TypeError, match=rf"^{name}: expected native byte order, got .*astype"):
+        with pytest.raises(
+            TypeError, match=rf"^{name}: expected native byte order, got .*; use {name}\.astype\(np\.float32\)$"
+        ):
             call("lstm", {name: a.astype(a.dtype.newbyteorder())})
         with pytest.raises(TypeError, match=rf"^{name}: expected a plain array, got a masked array; .*filled"):
             call("lstm", {name: np.ma.array(a)})

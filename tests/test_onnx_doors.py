@@ -292,13 +292,132 @@ def test_errors_of_load_and_run(tmp_path):
         session.run(None, given["X"])
     with pytest.raises(TypeError, match=r"^inputs: expected 8 \(X, .*\), got 9$"):
         session(*given.values(), None)
-    with pytest.raises(TypeError, match=r"^X: expected dtype float32, got float64; use X.astype\(np.float32\)$"):
+    with pytest.raises(
+        TypeError, match=r"^X: expected dtype float32, as the model declares, got float64; use X.astype\(np.float32"
+    ):
         session.run(None, {**given, "X": given["X"].astype("f8")})
-    with pytest.raises(ValueError, match=r"^node 'cell' \(LSTM\): X: expected 3 dimensions \(time, batch, input\), got shape"):
-        session.run(None, {**given, "X": given["X"][0]})
+    with pytest.raises(TypeError, match="^X: expected dtype float32, as the model declares, got None$"):
+        session.run(None, {**given, "X": None})
+    with pytest.raises(ValueError, match="^X: expected an array, got nested sequences of unequal lengths"):
+        session.run(None, {**given, "X": [[1.0], [1.0, 2.0]]})
+    with pytest.raises(TypeError, match="^X: expected a plain array, got a masked array; fill it first"):
+        session.run(None, {**given, "X": np.ma.array(given["X"])})
     half = {name: a.astype("f2") if a.dtype == np.float32 else a for name, a in given.items()}
     with pytest.raises(TypeError, match=r"^node 'cell' \(LSTM\): X: expected dtype float32 or float64, got float16; cast it"):
         load(single("LSTM", half)).run(None, half)
+
+
+def test_inputs_that_do_not_have_the_shape_that_the_model_declares():
+    net = rnnfast.LSTM(4, 6, rng=0)
+    session, x = load(export(net, state=True, lengths=True, batch=3)), np.zeros((5, 3, 4), np.float32)
+    good = {"x": x, "lengths": np.full(3, 5, np.int32), "h0": x[:1, :, [0] * 6], "c0": x[:1, :, [0] * 6]}
+    assert len(session.run(None, good)) == 3
+    for name, wrong, expected in (
+        ("x", x[0], r"\(time, 3, 4\), as the model declares, got \(3, 4\)"),
+        ("x", x[..., :3], r"\(time, 3, 4\), as the model declares, got \(5, 3, 3\)"),
+        ("x", x[:, :2], r"\(time, 3, 4\), as the model declares, got \(5, 2, 4\)"),
+        ("lengths", good["lengths"][:2], r"\(3,\), as the model declares, got \(2,\)"),
+        ("h0", x, r"\(1, 3, 6\), as the model declares, got \(5, 3, 4\)"),
+    ):
+        with pytest.raises(ValueError, match=f"^{name}: expected shape {expected}$"):
+            session.run(None, {**good, name: wrong})
+    model = export(net)
+    model.graph.input[0].type.tensor_type.ClearField("shape")  # then the node tells
+    with pytest.raises(
+        ValueError, match=r"^node 'l0' \(LSTM\): X: expected shape \(T, B, 4\) .*; W of shape \(1, 24, 4\) has 4"
+    ):
+        load(model)(x[..., :3])
+    with pytest.raises(ValueError, match=r"^node 'l0' \(LSTM\): X: expected 3 dimensions \(time, batch, input\), got shape"):
+        load(model)(x[0])
+
+
+def broken(change):
+    model = export(rnnfast.LSTM(4, 6, rng=0))
+    change(model, model.graph)
+    return model
+
+
+def with_attribute(name, value):
+    return lambda model, graph: graph.node[0].attribute.append(helper.make_attribute(name, value))
+
+
+BROKEN = {  # what to change of a good model, and what load or run then says
+    "no nodes": (
+        lambda m, g: g.ClearField("node"),
+        "^model: expected an ONNX model, got an onnx.ModelProto, which has no nodes",
+    ),
+    "no opset": (lambda m, g: m.ClearField("opset_import"), "^model: expected one .* can run, got RuntimeError: Domain ''"),
+    "other domain": (lambda m, g: setattr(g.node[0], "domain", "com.microsoft"), "got RuntimeError: Domain 'com.microsoft'"),
+    "unknown operator": (lambda m, g: setattr(g.node[0], "op_type", "LSTMs"), "got NotImplementedError: No registered schema"),
+    "short weights": (lambda m, g: setattr(g.initializer[1], "raw_data", b"123"), "got ValueError: buffer size must be"),
+    "huge weights": (lambda m, g: g.initializer[1].dims.__setitem__(0, 2**60), "got ValueError: cannot reshape array"),
+    "weights of no dtype": (
+        lambda m, g: setattr(g.initializer[1], "data_type", 99),
+        "^model: expected one .*, got KeyError: 99",
+    ),
+    "input of no dtype": (lambda m, g: setattr(g.input[0].type.tensor_type, "elem_type", 99), "no name defined for value 99"),
+    "missing weights": (lambda m, g: g.ClearField("initializer"), "can run with these inputs, got RuntimeError: .*'W_l0'"),
+    "cycle": (
+        lambda m, g: g.node[0].input.__setitem__(0, g.node[0].output[0]),
+        "got RuntimeError: Unable to find input 'Y_l0'",
+    ),
+    "missing output": (lambda m, g: setattr(g.output[0], "name", "q"), "got RuntimeError: Unable to find output name 'q'"),
+    "node without inputs": (lambda m, g: g.node[0].ClearField("input"), r"^node 'l0' \(LSTM\): X: expected dtype .*, got None"),
+    "no X": (lambda m, g: g.node[0].input.__setitem__(0, ""), r"^node 'l0' \(LSTM\): X: expected dtype .*, got None"),
+    "clip below 0": (with_attribute("clip", -1.0), r"^node 'l0' \(LSTM\): clip: expected a number > 0"),
+    "two activations": (with_attribute("activations", ["Tanh"] * 2), r"^node 'l0' \(LSTM\): activations: expected 3 names"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_models(name):
+    """Always a ValueError or TypeError that says what is wrong, of whatever kind that of the package onnx was."""
+    change, text = BROKEN[name]
+    with pytest.raises((ValueError, TypeError), match=text) as told:
+        load(broken(change))(np.ones((5, 3, 4), np.float32))
+    assert len(str(told.value)) < 500
+
+
+def test_models_without_declared_dtypes_and_shapes():
+    x = np.ones((5, 3, 4), np.float32)
+    expected = load(broken(lambda model, graph: None))(x)
+    for change in (
+        lambda model, graph: setattr(graph.input[0].type.tensor_type, "elem_type", 0),
+        lambda model, graph: graph.input[0].ClearField("type"),
+        lambda model, graph: graph.input[0].type.tensor_type.ClearField("shape"),
+    ):
+        same(load(broken(change))(x), expected)
+
+
+def test_ways_to_call_that_do_not_fit():
+    model = load(memoryview(export(rnnfast.LSTM(4, 6, rng=0)).SerializeToString()))
+    x = np.ones((5, 3, 4), np.float32)
+    for wrong in ("y", 3):
+        with pytest.raises(TypeError, match="^output_names: expected a sequence of names or None, got "):
+            model.run(wrong, {"x": x})
+    with pytest.raises(TypeError, match="^inputs: expected each once, got x by position and by name$"):
+        model(x, x=x)
+    model = export(rnnfast.LSTM(4, 6, rng=0), lengths=True)
+    with pytest.raises(TypeError, match=r"^lengths: expected dtype int32, .*; use lengths.astype\(np.int32\)$"):
+        load(model)(x, np.full(3, 5))
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.BFLOAT16
+    with pytest.raises(TypeError, match=r"^x: expected dtype bfloat16, .*; use x.astype\(ml_dtypes.bfloat16\)$"):
+        load(model)(x, np.full(3, 5, np.int32))
+
+
+def test_tensors_of_pytorch_as_inputs():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed (pip install torch)")
+    net = rnnfast.GRU(4, 6, rng=0)
+    session, x = load(export(net)), torch.ones(5, 3, 4)
+    same(session(x), net(x))
+    with pytest.raises(TypeError, match=r"^x: expected dtype float32, as the model declares, got float64; use x\.float\(\)$"):
+        session(x.double())
+    with_lengths = load(export(net, lengths=True))
+    with pytest.raises(TypeError, match=r"^lengths: expected dtype int32, .*, got int64; use lengths\.to\(torch\.int32\)$"):
+        with_lengths(x, torch.full((3,), 5))
+    same(with_lengths(x, torch.full((3,), 5).to(torch.int32)), net(x))
+    with pytest.raises(TypeError, match=r"^x: expected an array, got Tensor that requires grad; pass x\.detach\(\)$"):
+        session(x.requires_grad_())
 
 
 def test_without_the_package_onnx():
@@ -322,8 +441,9 @@ def exported(net, opset, rng, **options):
     x = rng.standard_normal((B, T, net.input_size) if net.batch_first else (T, B, net.input_size)).astype(net.dtype)
     feeds, state, lengths = {"x": x}, None, None
     if options.get("state"):
-        parts = {f"{s}0": rng.standard_normal((L * D, B, net.hidden_size)).astype(net.dtype) for s in net.cell.states}
-        feeds, state = {**feeds, **parts}, tuple(parts.values()) if len(parts) > 1 else parts["h0"]
+        letters = net._form.variant.states
+        parts = {f"{s}0": rng.standard_normal((L * D, B, net.hidden_size)).astype(net.dtype) for s in letters}
+        feeds, state = {**feeds, **parts}, tuple(parts.values()) if len(parts) > 1 else next(iter(parts.values()))
     if options.get("lengths"):
         lengths = np.array([2, T, 1], np.int32)
         feeds["lengths"] = lengths
@@ -394,11 +514,120 @@ def test_errors_of_export():
             export(net, **wrong)
     with pytest.raises(TypeError, match="^state: expected True or False, got str$"):
         export(net, state="h0")
-    with pytest.raises(TypeError, match="^net: expected SimpleRNN, LSTM or GRU layers, got ndarray$"):
+    with pytest.raises(TypeError, match="^net: expected layers of rnnfast, frozen or not, got ndarray$"):
         export(np.ones(3))
-    for formula in (zoo.LSTM(4, 6, peephole=True), zoo.GRU(4, 6), zoo.MGU(4, 6).freeze()):
-        with pytest.raises(TypeError, match="^net: expected SimpleRNN, LSTM or GRU layers, got .*, a formula, for which"):
-            export(formula)
+
+
+# ---- cells of the zoo that are cases of ONNX's operators --------------------------------------------------------------------
+GATED = ("tanh", "sigmoid", "relu", "identity", "linear", "hard_sigmoid", "softsign", "softplus", "elu", "leaky_relu")
+WRITTEN = {  # options to choose from; clip has a value that float32 holds exactly, as attributes of ONNX are float32
+    zoo.LSTM: {
+        "peephole": [True, False],
+        "coupled": [True, False],
+        "activation": GATED,
+        "recurrent_activation": GATED,
+        "cell_activation": [None, *GATED],
+        "clip": [None, 0.5],
+        "recurrent_dropout": [0.0, 0.3],
+    },
+    zoo.GRU: {
+        "reset_after": [True, False],
+        "update": ["old", "new"],
+        "activation": GATED,
+        "recurrent_activation": ["sigmoid", "hard_sigmoid"],
+        "clip": [None, 0.5],
+    },
+    zoo.SimpleRNN: {"activation": GATED},
+    zoo.IndRNN: {"activation": GATED},
+    zoo.MGU: {},
+    zoo.LiGRU: {"activation": GATED},
+    zoo.MinGRU: {"positive": [False]},
+    zoo.JANET: {"beta": [1.0, 0.25]},
+    zoo.LeakyRNN: {"alpha": [0.2, 0.75, 1.0], "noise": [0.0, 0.1], "activation": GATED},
+}
+INEXACT = ("hard_sigmoid", "leaky_relu")  # slopes of 1/6 and 0.01
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("kind", WRITTEN, ids=lambda kind: kind.__name__)
+def test_export_of_the_zoo(kind, seed):
+    """ONNX Runtime and rnnfast compute the model as the layers do."""
+    chooser, rng = random.Random(f"{kind.__name__}{seed}"), np.random.default_rng(seed)
+    options = {name: chooser.choice(values) for name, values in WRITTEN[kind].items()}
+    form = {name: chooser.choice([True, False]) for name in ("bias", "batch_first", "bidirectional")}
+    asked = {name: chooser.choice([True, False]) for name in ("state", "lengths")}
+    layers = chooser.choice([1, 2])
+    model, feeds, expected = exported(kind(4, 6, layers, **form, **options, rng=rng), 22, rng, **asked)
+    same(runtime(model).run(None, feeds), expected)
+    same(load(model).run(None, feeds), expected)
+    if not set(INEXACT) & {value for value in options.values() if isinstance(value, str)}:
+        model, feeds, expected = exported(
+            kind(4, 6, layers, **form, **options, dtype=np.float64, rng=rng).freeze(), 14, rng, **asked
+        )
+        same(load(model).run(None, feeds), expected)
+
+
+def test_parameters_of_activations_are_written():
+    rng = np.random.default_rng(13)
+    for activation, alpha, beta in (
+        ("leaky_relu", 0.25, None),
+        ("elu", 0.5, None),
+        ("hard_sigmoid", 0.25, 0.375),
+        ("elu", None, None),
+    ):
+        net = zoo.SimpleRNN(4, 6, activation=activation, alpha=alpha, beta=beta, bidirectional=True, dtype=np.float64, rng=rng)
+        model, feeds, expected = exported(net, 22, rng)
+        same(load(model).run(None, feeds), expected)
+
+
+def test_formulas_are_computed_by_onnx_itself():
+    """Its reference implementation computes peepholes, and knows none of the other options."""
+    rng = np.random.default_rng(14)
+    for net in (zoo.LSTM(4, 6, peephole=True, dtype=np.float64, rng=rng), zoo.MGU(4, 6, dtype=np.float64, rng=rng)):
+        model, feeds, expected = exported(net, 22, rng)
+        same(ReferenceEvaluator(model).run(None, feeds), expected)
+
+
+def test_each_cell_of_the_zoo_is_written_or_refused_with_a_reason():
+    written = importlib.import_module("rnnfast._onnx_written")
+    known = {cell.cell for cell in zoo.CELLS.values()}
+    assert known <= written.NODES.keys() | written.WHY_NOT.keys() and not written.NODES.keys() & written.WHY_NOT.keys()
+    assert {kind.cell for kind in WRITTEN} == written.NODES.keys() & known
+    for cell in zoo.CELLS.values():
+        if cell.cell in written.WHY_NOT:
+            why = f"got {cell.__name__}, which is none: {written.WHY_NOT[cell.cell]}"
+            with pytest.raises(TypeError, match=rf"^net: expected a cell that is a case of ONNX's operators .*{why}$"):
+                export(cell(4, 4).freeze())
+
+    @rnnfast.cell(gates="a", states="h")
+    def Own(x, U, h):
+        return np.tanh(x.a + U.a @ h)
+
+    with pytest.raises(TypeError, match="got Own, which is none: it is a formula of your own$"):
+        export(Own(4, 6))
+
+
+@pytest.mark.parametrize(
+    "net, text",
+    [
+        (zoo.LSTM(4, 6, cell_clip=1.0), "net: expected options .*, got cell_clip=1.0; their clip limits"),
+        (zoo.LSTM(4, 6, zoneout_c=0.1), "net: expected options .*, got zoneout_c=0.1, which mixes"),
+        (zoo.LSTM(4, 6, zoneout_h=0.1), "net: expected options .*, got zoneout_h=0.1, which mixes"),
+        (zoo.GRU(4, 6, zoneout=0.1), "net: expected options .*, got zoneout=0.1, which mixes"),
+        (zoo.GRU(4, 6, activation="hard_tanh"), "net: expected options .*, got the activation 'hard_tanh'; they have elu, "),
+        (
+            zoo.GRU(4, 6, update="new", recurrent_activation="relu"),
+            "update: expected 'old' with recurrent_activation='relu', got",
+        ),
+        (zoo.MinGRU(4, 6), "net: expected options .*, got positive=True, whose activation"),
+        (zoo.LeakyRNN(4, 6, form="voltage"), "net: expected options .*, got form='voltage', whose y"),
+        (zoo.LeakyRNN(4, 6, alpha=1.5), "net: expected options .*, got alpha=1.5, which is no value of a gate"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else repr(value),
+)
+def test_options_that_onnx_does_not_have(net, text):
+    with pytest.raises(ValueError, match=f"^{text}"):
+        export(net)
 
 
 @pytest.mark.filterwarnings("ignore")  # PyTorch's exporters warn of themselves

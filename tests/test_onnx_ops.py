@@ -175,20 +175,33 @@ ERRORS = [
     (
         {"X": np.zeros((5, 3, 4), np.float16)},
         TypeError,
-        "X: expected dtype float32 or float64, got float16; cast it, e.g. np.as",
+        "X: expected dtype float32 or float64, got float16; cast it, e.g. X.astype(np.float32)",
     ),
     ({"X": np.zeros((5, 4))}, ValueError, "X: expected 3 dimensions (time, batch, input), got shape (5, 4)"),
     ({"W": np.zeros((1, 24, 4), F32)}, TypeError, "W: expected dtype float64 like X, got float32; use W.astype(np.float64)"),
     (
         {"W": np.zeros((1, 24, 5))},
         ValueError,
-        "W: expected shape (1, 24, 4) = (directions, as 'forward' has, 4*hidden, input), got",
+        "X: expected shape (T, B, 5) = (time, batch, input), got (5, 3, 4); W of shape (1, 24, 5) has 5 inputs",
+    ),
+    (
+        {"W": np.zeros((1, 23, 4))},
+        ValueError,
+        "W: expected shape (1, 24, 4) = (directions, as 'forward' has, 4*hidden, input), got (1, 23, 4)",
     ),
     (
         {"R": np.zeros((24, 6))},
         ValueError,
         "R: expected shape (1, 4*H, H) = (directions, as 'forward' has, 4*hidden, hidden), got",
     ),
+    (
+        {"W": np.zeros((24, 4))},
+        ValueError,
+        "W: expected shape (1, 24, 4) = (directions, as 'forward' has, 4*hidden, input), got",
+    ),
+    ({"R": np.zeros((1, 6, 24))}, ValueError, "R: expected shape (1, 96, 24) = "),
+    ({"X": np.zeros((5, 3, 4), F32)}, TypeError, "X: expected dtype float64 like W, got float32; use X.astype(np.float64)"),
+    ({"clip": 10**400}, ValueError, "clip: expected a number that a float64 holds, got a larger integer"),
     ({"direction": "bidirectional"}, ValueError, "R: expected shape (2, 24, 6) = (directions, as 'bidirectional' has"),
     ({"direction": "backward"}, ValueError, "direction: expected one of 'forward', 'reverse', 'bidirectional', got 'backward'"),
     ({"B": np.zeros((1, 24))}, ValueError, "B: expected shape (1, 48) = (directions, 8*hidden), got (1, 24)"),
@@ -221,6 +234,28 @@ def test_errors(wrong, kind, text):
     with pytest.raises(kind) as problem:
         onnx_ops.lstm(**{**arrays, **wrong})
     assert str(problem.value).startswith(text), str(problem.value)
+
+
+def test_remedies_for_weights():
+    """What is told to be written then works."""
+    arrays = inputs("GRU", np.random.default_rng(9), F64)
+    X, W, R = arrays["X"], arrays["W"], arrays["R"]
+    expected = onnx_ops.gru(X, W, R)
+    for wrong, name, remedy in (
+        ((X, W[0], R), "W", "pass W[None]"),
+        ((X, W, R[0]), "R", "pass R[None]"),
+        ((X, W, R.swapaxes(1, 2)), "R", "it is transposed: pass R.swapaxes(1, 2)"),
+    ):
+        with pytest.raises(ValueError, match=f"^{name}: expected shape ") as told:
+            onnx_ops.gru(*wrong)
+        text = str(told.value)
+        assert text.endswith(f"; {remedy}")
+        given = dict(zip("XWR", wrong, strict=True))
+        given[name] = eval(remedy.partition("pass ")[2], given)
+        for a, b in zip(onnx_ops.gru(*[given[letter] for letter in "XWR"]), expected, strict=True):
+            assert np.array_equal(a, b)
+    with pytest.raises(ValueError, match="; weights with 3 times as many rows as hidden units are those of gru$"):
+        onnx_ops.lstm(X, W, R)
 
 
 def test_activations_that_are_no_list():

@@ -163,7 +163,24 @@ def test_arrangements_and_unused_results():
     assert x.grad.shape == x.shape and x.grad.abs().sum() > 0
 
 
-def test_compiled_layers_are_cells_too():
+@pytest.mark.parametrize("kind", [rnnfast.SimpleRNN, rnnfast.LSTM, rnnfast.GRU])
+def test_built_in_layers_are_cells_too(kind):
+    """The module computes what the layer computes, and what PyTorch's module of the same weights computes."""
+    module, x = Cell(kind, 3, 4, 2, bidirectional=True, dtype=F64), torch.randn(5, 2, 3, dtype=F64)
+    theirs = {rnnfast.SimpleRNN: torch.nn.RNN, rnnfast.LSTM: torch.nn.LSTM, rnnfast.GRU: torch.nn.GRU}[kind]
+    other = theirs(3, 4, 2, bidirectional=True, dtype=F64)
+    other.load_state_dict(module.state_dict())
+    outputs = []
+    for net in (module, other):
+        y, state = net(x)
+        y.square().sum().backward()
+        outputs.append([y, *(state if kind is rnnfast.LSTM else [state]), *(p.grad for p in net.parameters())])
+    assert len(outputs[0]) == len(outputs[1])
+    for a, b in zip(*outputs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+
+
+def test_options_of_built_in_layers():
     module = Cell(rnnfast.GRU, 3, 4, reset_after=False, dtype=F64)
     x = torch.randn(5, 2, 3, dtype=F64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: module(x)[0], (x,))
@@ -212,7 +229,7 @@ def test_torch_compile_breaks_the_graph():
 @pytest.mark.parametrize(
     ("call", "error", "text"),
     [
-        (lambda m, x: m(x.double()), TypeError, "x: expected a plain tensor of torch.float32"),
+        (lambda m, x: m(x.double()), TypeError, r"x: expected a plain tensor of torch.float32, .*; use x.float\(\)$"),
         (lambda m, x: m(x.numpy()), TypeError, r"x: expected a torch.Tensor, got ndarray"),
         (lambda m, x: m(x, (x, x)), TypeError, r"state \(h\): expected a torch.Tensor, got tuple"),
         (lambda m, x: m(x, x), ValueError, r"state: expected shape \(1, 2, 4\)"),

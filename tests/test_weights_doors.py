@@ -17,7 +17,7 @@ import pytest
 import stacks
 
 import rnnfast
-from rnnfast import weights, zoo
+from rnnfast import onnx_ops, weights, zoo
 from rnnfast.cells.conventions import CONVENTIONS, KERAS, ONNX, TORCH
 
 BOUNDS = {"float64": 1e-12, "float32": 2e-6}  # of the largest difference, for values that are about 1
@@ -175,7 +175,7 @@ def test_torch_errors(torch, tmp_path):
         refuse("^prefix: expected the path of one recurrent module, got '', and several: 'a', 'b.0'$", source)
         refuse("^prefix: .* got 'c', and none there; there are 'a', 'b.0'$", source, "c")
         assert type(weights.from_torch(source, "b")) is rnnfast.LSTM
-    refuse("^prefix: expected .*, got '', and none there; there are none$", torch.nn.Linear(2, 3))
+    refuse("^source: expected a module with nn.RNN, nn.LSTM or nn.GRU, got Linear$", torch.nn.Linear(2, 3))
     for source, keys in (({}, "none"), ({"weight": 1, 3: 4}, "'weight', 3"), ({"state_dict": {}}, "'state_dict'")):
         refuse(f"^source: expected names such as weight_ih_l0, got the keys {keys}; pass the state_dict itself$", source)
     refuse("^source: expected weight_ih_l0 among .*, got weight_hh_l0$", {"weight_hh_l0": np.ones((8, 2))})
@@ -223,6 +223,78 @@ def test_update_conventions(bias):
     assert stacks.same(tuple(weights.to_torch(weights.from_torch(named)).values()), tuple(named.values()))
     with pytest.raises(ValueError, match="^update: expected one of 'old', 'new', got 'other'"):
         weights.from_torch(named, update="other")
+
+
+def test_a_prefix_of_what_has_none():
+    params = rnnfast.GRU(2, 3).params
+    mixed = {**params, **{f"decoder.{name}": a for name, a in params.items()}}
+    for source, got in (
+        (params, "none there; the source is the module itself, so leave the prefix out"),
+        (mixed, "none there; there are 'decoder', one without a prefix"),
+    ):
+        with pytest.raises(ValueError, match=f"^prefix: expected the path of one recurrent module, got 'encoder', and {got}$"):
+            weights.from_torch(source, "encoder")
+    assert same_params(weights.from_torch(mixed), weights.from_torch(mixed, "decoder"))
+
+
+def test_cells_that_pytorch_does_not_have(torch):
+    """Their weights beside those of an LSTM must not be left out silently."""
+    import rnnfast.torch
+
+    peephole = zoo.LSTM(2, 3, peephole=True, rng=0)
+    for prefix in ("", "encoder.rnn."):
+        state_dict = {f"{prefix}{name}": a for name, a in peephole.params.items()}
+        with pytest.raises(
+            ValueError, match="^source: expected the weights of an RNN, .*, got p_i_l0, p_f_l0, p_o_l0 as well; make"
+        ):
+            weights.from_torch({**state_dict, "head.norm_l0": np.ones(3)})
+    assert weights.from_torch({**rnnfast.GRU(2, 3).params, "head.norm_l0": np.ones(3)})  # of another module
+    cell = rnnfast.torch.Cell(zoo.MGU, 2, 3)
+    for source in (cell, torch.nn.Sequential(cell)):
+        with pytest.raises(
+            ValueError, match="^source: expected a module with nn.RNN, .*; for an rnnfast.torch.Cell make its layer"
+        ):
+            weights.from_torch(source)
+    net = zoo.MGU(2, 3)
+    net.load_params(cell.state_dict())  # as the error says
+    x = torch.ones(5, 4, 2)
+    assert np.array_equal(net(x)[0], cell(x)[0].detach().numpy())
+
+
+def test_odd_arguments(torch):
+    params = dict(rnnfast.LSTM(2, 3).params)
+    with pytest.raises(TypeError, match="^bias_ih_l0: expected dtype float32 or float64, got None$"):
+        weights.from_torch({**params, "bias_ih_l0": None})
+    whole = {name: torch.from_numpy(a).long() for name, a in params.items()}
+    with pytest.raises(TypeError, match=r"^weight_ih_l0: .*, got int64; cast it, e\.g\. weight_ih_l0\.float\(\)$"):
+        weights.from_torch(whole)
+    for call in (
+        weights.from_torch,
+        lambda source, prefix: weights.to_torch(rnnfast.LSTM(2, 3), prefix),
+        weights.read_safetensors,
+    ):
+        with pytest.raises(TypeError, match='^prefix: expected a path such as "encoder.rnn", got int$'):
+            call(params, 3)
+    kernel, recurrent, bias = weights.to_keras(rnnfast.LSTM(2, 3))[0]
+    with pytest.raises(ValueError, match=r"^recurrent_kernel: expected shape \(H, G\*H\) = .*, got \(12, 3\); G, the number"):
+        weights.from_keras([kernel.T, recurrent.T, bias])
+
+
+def test_update_needs_a_gate_whose_mirror_image_it_is():
+    """Negating the weights of z turns h + z (n - h) into n + z (h - n) only if 1 - f(a) is f(-a)."""
+    hard = zoo.GRU(4, 6, update="new", recurrent_activation="hard_sigmoid", rng=0)
+    W, R, B = weights.to_onnx(hard)[0]
+    y, _ = onnx_ops.gru(
+        x := np.random.default_rng(0).standard_normal((5, 3, 4)).astype(np.float32), W, R, B, linear_before_reset=1,
+        activations=["HardSigmoid", "Tanh"], activation_alpha=[1 / 6], activation_beta=[0.5],
+    )  # fmt: skip
+    assert close(y[:, 0], hard(x)[0])
+    soft = zoo.GRU(4, 6, update="new", recurrent_activation="softsign")
+    for convert in (weights.to_onnx, weights.to_keras):
+        with pytest.raises(
+            ValueError, match="^update: expected 'old' with recurrent_activation='softsign', got 'new'; only sig"
+        ):
+            convert(soft)
 
 
 def test_layers_of_the_zoo():
@@ -467,6 +539,26 @@ def test_onnx_activations(onnx, runtime):
         (y,) = runtime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, {"X": x})
         again = weights.from_onnx(model)
         assert type(again) is ours and close(again(x)[0], y[:, 0])
+
+
+def test_names_of_nodes(onnx):
+    import rnnfast.onnx
+
+    model = rnnfast.onnx.export(rnnfast.LSTM(2, 3, 2))
+    for wrong in (3, {"l0"}):
+        with pytest.raises(TypeError, match="^name: expected that of a recurrent node, or a list of several to stack, got "):
+            weights.from_onnx(model, wrong)
+
+
+def test_a_model_is_no_file_of_a_layer(onnx, tmp_path):
+    import rnnfast.onnx
+
+    rnnfast.onnx.export(rnnfast.GRU(2, 3), tmp_path / "net.onnx")
+    for read in (rnnfast.load, weights.read_safetensors):
+        with pytest.raises(
+            ValueError, match="net.onnx: expected .*; of an ONNX model, rnnfast.weights.from_onnx reads the weights"
+        ):
+            read(tmp_path / "net.onnx")
 
 
 def test_onnx_errors(onnx):

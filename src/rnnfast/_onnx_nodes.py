@@ -23,6 +23,7 @@ from rnnfast.cells.base import AnyVariant, Packed
 from rnnfast.declared import FormulaLayer
 from rnnfast.zoo import _onnx
 
+INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")  # of an LSTM; the others have the first six
 DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}  # which of them go backwards
 
 
@@ -90,14 +91,12 @@ class _Call(NamedTuple):
     changes: Mapping[str, Any]
 
 
-def compute(
-    op: Operator, inputs: Sequence[Any], attributes: Mapping[str, Any], kept: dict[Any, Packed] | None = None
-) -> tuple[Array, ...]:
-    """Y and the last states. inputs: in the operator's order, the last ones perhaps missing; attributes: all of them; kept:
-    what is packed of the weights, for calls that have the same weights every time."""
-    call = _check(op, attributes, *inputs)
+def compute(op: Operator, arguments: Mapping[str, Any], kept: dict[Any, Packed] | None = None) -> tuple[Array, ...]:
+    """Y and the last states. arguments: by name the operator's inputs, perhaps without the optional ones, and all its
+    attributes; kept: what is packed of the weights, for calls that have the same weights every time."""
+    call = _check(op, **arguments)
     found = []
-    for d, chosen in enumerate(_activations(op, len(call.ways), attributes)):
+    for d, chosen in enumerate(_activations(op, len(call.ways), arguments)):
         names = tuple([activation.name for activation in chosen])
         option = {"nonlinearity": names[0]} if op is RNN else call.option
         if call.changes or names not in op.compiled:
@@ -120,7 +119,6 @@ def _together(parts: Sequence[Array], axis: int) -> Array:
 
 def _check(
     op: Operator,
-    attributes: Mapping[str, Any],
     X: Any,
     W: Any,
     R: Any,
@@ -129,22 +127,24 @@ def _check(
     initial_h: Any = None,
     initial_c: Any = None,
     P: Any = None,
+    **attributes: Any,
 ) -> _Call:
     direction, hidden_size = attributes["direction"], attributes["hidden_size"]
     ways = DIRECTIONS[checks.one_of("direction", direction, tuple(DIRECTIONS))]
     batch_first, D, G = _switch("layout", attributes["layout"]), len(ways), op.gates
-    X = checks.float_array("X", X)
+    X, W, R = _of_one_dtype({"X": X, "W": W, "R": R})
+    axes, letters = ("batch, time, input", ("B", "T")) if batch_first else ("time, batch, input", ("T", "B"))
     if X.ndim != 3:
-        axes = "batch, time, input" if batch_first else "time, batch, input"
         raise ValueError(f"X: expected 3 dimensions ({axes}), got shape {X.shape}")
-    W, R = checks.float_array("W", W, X.dtype, "X"), checks.float_array("R", R, X.dtype, "X")
     batch, T, I = X.shape if batch_first else (X.shape[1], X.shape[0], X.shape[2])
     H = R.shape[2] if R.ndim == 3 else 0
+    if W.ndim == 3 and W.shape[:2] == (D, G * H) and I != W.shape[2] > 0:  # in models X is given, and W is not
+        raise checks.wrong_shape("X", (*letters, W.shape[2]), axes, X.shape, f"W of shape {W.shape} has {W.shape[2]} inputs")
     for name, array, last, meaning in (("R", R, H or "H", "hidden"), ("W", W, I or "I", "input")):
         expected = (D, G * H or f"{G}*H", last)
         if array.shape != expected:
             rows = f"directions, as {direction!r} has, {f'{G}*' if G > 1 else ''}hidden"
-            raise checks.wrong_shape(name, expected, f"{rows}, {meaning}", array.shape)
+            raise checks.wrong_shape(name, expected, f"{rows}, {meaning}", array.shape, _arranged(name, array, D, G))
     if hidden_size is not None and checks.positive("hidden_size", hidden_size) != H:
         raise checks.wrong_value("hidden_size", f"{H}, as R of shape {R.shape} has", hidden_size)
     B = checks.optional("B", B, (D, 2 * G * H), f"directions, {2 * G}*hidden", X.dtype, "X")
@@ -162,6 +162,29 @@ def _check(
     if op is LSTM and _switch("input_forget", attributes["input_forget"]):
         changes["input_forget"] = True
     return _Call(op, ways, batch_first, X, W, R, B, P, tuple(initial), lengths, option, changes)
+
+
+def _of_one_dtype(given: Mapping[str, Any]) -> list[Array]:
+    """X, W and R. The one that differs from both others is told, which is X where all three do."""
+    arrays = {name: checks.float_array(name, value) for name, value in given.items()}
+    leader = "W" if arrays["W"].dtype == arrays["R"].dtype else "X"
+    for name, array in arrays.items():
+        if array.dtype != arrays[leader].dtype:
+            checks.float_array(name, given[name], arrays[leader].dtype, leader)
+    return list(arrays.values())
+
+
+def _arranged(name: str, array: Array, D: int, G: int) -> str:
+    """How W or R would fit, if it is seen: with an axis for its direction, transposed, or in another operator."""
+    if array.ndim == 2 and D == 1:
+        return f"pass {name}[None]"
+    if name == "R" and array.ndim == 3 and array.size:
+        rows, H = array.shape[1:]
+        if H == G * rows != rows:
+            return "it is transposed: pass R.swapaxes(1, 2)"
+        if len(array) == D and rows != G * H and rows % H == 0 and rows // H in (gates := {1: "rnn", 3: "gru", 4: "lstm"}):
+            return f"weights with {rows // H} times as many rows as hidden units are those of {gates[rows // H]}"
+    return ""
 
 
 def _live(call: _Call, d: int, option: Mapping[str, Any]) -> tuple[Array, ...]:
@@ -220,7 +243,7 @@ def _clip(value: Any) -> float:
         raise checks.wrong_type("clip", "a number > 0 or None", value)
     if not value > 0:
         raise checks.wrong_value("clip", "a number > 0, or None for no limit", value)
-    return float(value)
+    return _onnx.as_float("clip", value)
 
 
 def _activations(op: Operator, D: int, attributes: Mapping[str, Any]) -> list[tuple[_onnx.Chosen, ...]]:

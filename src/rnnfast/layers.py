@@ -251,7 +251,7 @@ class Layer(Stack[S]):
         """`record` with a y that can be written to, for callers who see to it themselves that nobody does before backward."""
         form = self._form
         given = form.check(x, state, lengths, inputs)
-        T, B, _ = given.x.shape
+        T, B = given.size
         drawn = form.check_draws(draws, T, B, given.unbatched)
         drops = form.dropout > 0 and form.num_layers > 1  # a generator of its own is a quarter of a short call
         draw = checks.generator("rng", rng) if drops or form.variant.draws or rng is not None else None

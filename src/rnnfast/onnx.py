@@ -6,8 +6,10 @@ Needs the package onnx; the functions of `rnnfast.onnx_ops`, which compute singl
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
+from types import NoneType
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
@@ -20,13 +22,11 @@ try:  # as Any, since mypy knows its types only where it is installed
 except ModuleNotFoundError as missing:
     raise ModuleNotFoundError('rnnfast.onnx needs the package onnx: pip install "rnnfast[onnx]"', name="onnx") from missing
 
-from rnnfast import _onnx_nodes
+from rnnfast import _onnx_nodes, _onnx_written
 from rnnfast._engine import checks
-from rnnfast._engine.stack import Stack
-from rnnfast._types import Array
+from rnnfast._onnx_graph import graph_of
 from rnnfast.cells.base import Packed
 from rnnfast.version import __version__
-from rnnfast.weights import to_onnx
 
 __all__ = ["Model", "export", "load"]
 
@@ -49,7 +49,8 @@ class _Recurrent(op_run.OpRun):  # type: ignore[misc]
         weights = [a for a in (*inputs[1:4], *inputs[7:]) if a is not None]  # W, R, B and P
         constant = all(_CONSTANTS.get(id(a)) is a for a in weights)
         kept = self._kept.setdefault(tuple(map(id, weights)), {}) if constant else None
-        return _onnx_nodes.compute(self.operator, inputs, attributes, kept)
+        given = dict.fromkeys(_onnx_nodes.INPUTS[:3]) | dict(zip(_onnx_nodes.INPUTS, inputs, strict=False))
+        return _onnx_nodes.compute(self.operator, given | attributes, kept)
 
     def run(self, *inputs: Any, **more: Any) -> tuple[Any, ...]:
         """Errors name the node. An output without a name is None: the evaluator keeps results by name, and what it kept for
@@ -95,7 +96,10 @@ class Model:
     most. Any number of threads may call it at once."""
 
     def __init__(self, proto: Any) -> None:
-        self._evaluator = _Evaluator(proto)
+        with _told_of_onnx():
+            self._evaluator = _Evaluator(proto)
+            for value in (*proto.graph.input, *proto.graph.output):
+                _argument(value)
         constants = {initializer.name for initializer in proto.graph.initializer}
         self._inputs = {value.name: value for value in proto.graph.input if value.name not in constants}
         self._outputs = {value.name: value for value in proto.graph.output}
@@ -130,7 +134,9 @@ class Model:
         TypeError, ValueError
             For names, dtypes and shapes that do not fit; what a recurrent node cannot compute names the node.
         """
-        names = list(self._outputs) if output_names is None else list(output_names)
+        if isinstance(output_names, str) or not isinstance(output_names, (Iterable, NoneType)):
+            raise checks.wrong_type("output_names", "a sequence of names or None", output_names)
+        names = list(self._outputs if output_names is None else output_names)
         for name in names:
             checks.one_of("output_names", name, tuple(self._outputs))
         known = {*self._inputs, *self._evaluator.input_names}
@@ -143,26 +149,56 @@ class Model:
                     f"feeds: expected the names {expected}, got {problem} {checks.listed(sorted(map(str, wrong)))}"
                 )
         given = {name: self._checked(name, value) for name, value in feeds.items()}
-        found: list[Any] = self._evaluator.run(names, given)
+        with _told_of_onnx(" with these inputs"):
+            found: list[Any] = self._evaluator.run(names, given)
         return found
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         """All outputs for inputs by position, in the order of `get_inputs`, or by name: an array, or a list of several."""
         if len(inputs) > len(self._inputs):
             raise TypeError(f"inputs: expected {len(self._inputs)} ({checks.listed(self._inputs)}), got {len(inputs)}")
-        outputs = self.run(None, {**dict(zip(self._inputs, inputs, strict=False)), **named})
+        given = dict(zip(self._inputs, inputs, strict=False))
+        if twice := given.keys() & named.keys():
+            raise TypeError(f"inputs: expected each once, got {checks.listed(sorted(twice))} by position and by name")
+        outputs = self.run(None, {**given, **named})
         return outputs[0] if len(outputs) == 1 else outputs
 
     def _checked(self, name: str, value: Any) -> Any:
+        """An input of the dtype and, as far as they are told, of the sizes that the model declares; see `get_inputs`."""
         if name not in self._inputs or not self._inputs[name].type.HasField("tensor_type"):
             return value
-        dtype = onnx.helper.tensor_dtype_to_np_dtype(self._inputs[name].type.tensor_type.elem_type)
-        array = np.asarray(value)
+        checks.unmasked(name, value)
+        array = checks.as_array(name, value)
+        tensor = self._inputs[name].type.tensor_type
+        undefined = tensor.elem_type == onnx.TensorProto.UNDEFINED
+        dtype = array.dtype if undefined else onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
         if array.dtype != dtype and dtype != np.dtype(object):  # object: of texts
-            raise TypeError(
-                f"{name}: expected dtype {dtype}, got {array.dtype}; use {checks.cast(name, dtype, method=array is value)}"
-            )
+            got = "None" if value is None else array.dtype
+            remedy = "" if value is None else f"; use {checks.cast(name, dtype, value)}"
+            raise TypeError(f"{name}: expected dtype {dtype}, as the model declares, got {got}{remedy}")
+        if tensor.HasField("shape"):
+            shape = _argument(self._inputs[name]).shape
+            fits = [size == got for size, got in zip(shape, array.shape, strict=False) if isinstance(size, int)]
+            if len(shape) != array.ndim or not all(fits):
+                axes = ", ".join("?" if size is None else str(size) for size in shape)
+                text = f"({axes},)" if len(shape) == 1 else f"({axes})"
+                raise ValueError(f"{name}: expected shape {text}, as the model declares, got {array.shape}")
         return array
+
+
+@contextmanager
+def _told_of_onnx(when: str = "") -> Iterator[None]:
+    """Errors of the package onnx, which are of many kinds, say what they are about; those of recurrent nodes do already."""
+    try:
+        yield
+    except (OSError, MemoryError):
+        raise
+    except Exception as problem:
+        if str(problem).startswith("node "):
+            raise
+        kind = TypeError if isinstance(problem, TypeError) else ValueError
+        text = f"{type(problem).__name__}: {str(problem)[:300].partition(', proto is')[0]}"
+        raise kind(f"model: expected one that the package onnx can run{when}, got {text}") from problem
 
 
 def _argument(value: Any) -> Argument:
@@ -209,10 +245,10 @@ def load(model: Any) -> Model:
     """
     if isinstance(model, (str, os.PathLike)):
         proto = _parsed(os.fspath(model), lambda: onnx.load(os.fspath(model)))
-    elif isinstance(model, (bytes, bytearray)):
+    elif isinstance(model, (bytes, bytearray, memoryview)):
         proto = _parsed(f"{len(model)} bytes", lambda: onnx.load_from_string(bytes(model)))
     elif isinstance(model, onnx.ModelProto):
-        proto = model
+        proto = _with_nodes("an onnx.ModelProto", model)
     else:
         raise checks.wrong_type("model", "a path, bytes or an onnx.ModelProto", model)
     return Model(proto)
@@ -225,21 +261,16 @@ def _parsed(what: str, read: Callable[[], Any]) -> Any:
         raise
     except Exception as problem:  # protobuf's DecodeError, which is no public name of onnx
         raise ValueError(f"model: expected an ONNX model, got {what}, which cannot be parsed: {problem}") from None
+    return _with_nodes(what, proto)
+
+
+def _with_nodes(what: str, proto: Any) -> Any:
     if not proto.graph.node:
         raise ValueError(f"model: expected an ONNX model, got {what}, which has no nodes")
     return proto
 
 
 # ---- layers that are written ------------------------------------------------------------------------------------------------
-_OPERATOR_OF = {"simple_rnn": "RNN", "gru": "GRU", "lstm": "LSTM"}
-_NONLINEARITIES: dict[str, dict[str, Any]] = {
-    "tanh": {"activations": ["Tanh"]},
-    "relu": {"activations": ["Relu"]},
-    "sigmoid": {"activations": ["Sigmoid"]},
-    "identity": {"activations": ["Affine"], "activation_alpha": [1.0], "activation_beta": [0.0]},
-}
-
-
 def export(
     net: Any,
     file: Any = None,
@@ -255,7 +286,8 @@ def export(
     Parameters
     ----------
     net : SimpleRNN, LSTM or GRU
-        Layers, frozen or not. Dropout is left out, as in a call. There are no operators for cells that are formulas.
+        Layers, frozen or not. Dropout is left out, as in a call. Of `rnnfast.zoo` also LSTM, GRU and SimpleRNN with their
+        options, JANET, MGU, LiGRU, MinGRU, IndRNN and LeakyRNN, as far as ONNX's operators compute the same.
     file : str or os.PathLike, optional
         Where to write the model as well.
     opset : int
@@ -263,7 +295,8 @@ def export(
     batch, time : int or str
         Sizes in the shapes of the model's inputs: a number is a fixed size, a text the name of one that is open.
     state : bool
-        Whether the model has the inputs h0 and, for LSTM, c0, (num_layers*D, B, H); otherwise the initial states are zeros.
+        Whether the model has the initial states as inputs, (num_layers*D, B, H) each: h0 and, for LSTM, c0, or the letters of
+        the cell's states with a 0; otherwise they are zeros.
     lengths : bool
         Whether it has the input lengths, (B,) of int32: the number of steps of each sequence, at most T. (ONNX Runtime sets
         the final state of a sequence of length 0 to zeros, unlike rnnfast.)
@@ -277,7 +310,16 @@ def export(
 
     Raises
     ------
-    TypeError, ValueError
+    TypeError
+        For a cell that no operator computes; the text says why.
+    ValueError
+        For an option that the operators do not have, such as zoneout, or an argument that does not fit.
+
+    Notes
+    -----
+    A cell of the zoo is written as an operator with some of its gates tied or held constant: JANET as an LSTM whose output
+    gate is open, for example. The result is the same up to rounding, and costs what the operator costs. Attributes of ONNX,
+    such as clip and the slope of an activation, are numbers of float32, also for layers of float64.
 
     Examples
     --------
@@ -286,16 +328,12 @@ def export(
     >>> [output.name for output in model.graph.output]
     ['y', 'h_n', 'c_n']
     """
-    if not isinstance(net, Stack):
-        raise checks.wrong_type("net", "SimpleRNN, LSTM or GRU layers", net)
-    if net.cell.name not in _OPERATOR_OF or net._form.variant.kernel is None:
-        what = f"{net.cell.shown}, a formula, for which ONNX has no operator"
-        raise TypeError(f"net: expected SimpleRNN, LSTM or GRU layers, got {what}")
+    node = _onnx_written.node_of(net)
     newest = onnx.defs.onnx_opset_version()
     if checks.positive("opset", opset, newest) < 14:
         raise checks.wrong_value("opset", f"a version from 14 to {newest}", opset)
     sizes = {name: _size(name, value) for name, value in (("batch", batch), ("time", time))}
-    graph = _graph(net, sizes, checks.flag("state", state), checks.flag("lengths", lengths))
+    graph = graph_of(net, node, sizes, checks.flag("state", state), checks.flag("lengths", lengths))
     imports = [onnx.helper.make_opsetid("", int(opset))]
     version = onnx.helper.find_min_ir_version_for(imports)  # the newest one may be too new for runtimes
     model = onnx.helper.make_model(
@@ -309,67 +347,3 @@ def export(
 
 def _size(name: str, value: Any) -> int | str:
     return value if isinstance(value, str) and value else checks.positive(name, value)
-
-
-def _graph(net: Stack[Any], sizes: Mapping[str, int | str], state: bool, lengths: bool) -> Any:
-    """sizes: of batch and time."""
-    make, dtype = onnx.helper.make_node, onnx.helper.np_dtype_to_tensor_dtype(net.dtype)
-    D, H, L, letters = 2 if net.bidirectional else 1, net.hidden_size, net.num_layers, net._form.variant.states
-    constants, nodes, source = dict[str, Array](), [], "x"
-    if net.batch_first:  # by an own node: ONNX Runtime does not know the attribute layout
-        source = "x_time_first"
-        nodes.append(make("Transpose", ["x"], [source], perm=[1, 0, 2]))
-    initial = {
-        letter: [f"{letter}0" if L == 1 else f"{letter}0_l{k}" for k in range(L)] if state else [""] * L for letter in letters
-    }
-    final = {letter: [f"{letter}_n" if L == 1 else f"{letter}_n_l{k}" for k in range(L)] for letter in letters}
-    if state and L > 1:
-        constants["directions"] = np.full(L, D)
-        nodes += [make("Split", [f"{letter}0", "directions"], initial[letter], axis=0) for letter in letters]
-    if D > 1:
-        constants["side_by_side"] = np.array([0, 0, D * H])  # 0 keeps a size
-    else:
-        constants["direction_axis"] = np.array([1])
-
-    for k, weights in enumerate(to_onnx(net)):
-        given = {f"{name}_l{k}": a for name, a in zip("WRB", weights, strict=True) if a is not None}
-        constants.update(given)
-        inputs = [source, *given, *[""] * (3 - len(given)), "lengths" if lengths else "", *[initial[s][k] for s in letters]]
-        while not inputs[-1]:
-            inputs.pop()
-        nodes.append(
-            make(_OPERATOR_OF[net.cell.name], inputs, [f"Y_l{k}", *[final[s][k] for s in letters]], f"l{k}", **_attributes(net))
-        )
-        source = f"y_l{k}" if k < L - 1 or net.batch_first else "y"
-        if D > 1:  # (T, D, B, H) to (T, B, D*H)
-            nodes.append(make("Transpose", [f"Y_l{k}"], [f"Y_l{k}_batch"], perm=[0, 2, 1, 3]))
-            nodes.append(make("Reshape", [f"Y_l{k}_batch", "side_by_side"], [source]))
-        else:
-            nodes.append(make("Squeeze", [f"Y_l{k}", "direction_axis"], [source]))
-    if net.batch_first:
-        nodes.append(make("Transpose", [source], ["y"], perm=[1, 0, 2]))
-    if L > 1:
-        nodes += [make("Concat", final[letter], [f"{letter}_n"], axis=0) for letter in letters]
-
-    value = onnx.helper.make_tensor_value_info
-    order = ("batch", "time") if net.batch_first else ("time", "batch")
-    lead, states = [sizes[name] for name in order], [L * D, sizes["batch"], H]
-    inputs = [value("x", dtype, [*lead, net.input_size])]
-    inputs += [value("lengths", onnx.TensorProto.INT32, [sizes["batch"]])] if lengths else []
-    inputs += [value(f"{letter}0", dtype, states) for letter in letters] if state else []
-    outputs = [value("y", dtype, [*lead, D * H]), *[value(f"{letter}_n", dtype, states) for letter in letters]]
-    return onnx.helper.make_graph(
-        nodes, net.cell.name, inputs, outputs, [onnx.numpy_helper.from_array(a, name) for name, a in constants.items()]
-    )
-
-
-def _attributes(net: Stack[Any]) -> dict[str, Any]:
-    """Of every node of these layers."""
-    D = 2 if net.bidirectional else 1
-    found: dict[str, Any] = {"hidden_size": net.hidden_size, "direction": "bidirectional" if D == 2 else "forward"}
-    options = net._form.variant.options
-    if "reset_after" in options:
-        found["linear_before_reset"] = int(options["reset_after"])
-    if "nonlinearity" in options:
-        found.update({name: values * D for name, values in _NONLINEARITIES[options["nonlinearity"]].items()})
-    return found

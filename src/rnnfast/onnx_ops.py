@@ -3,6 +3,8 @@ attributes by keyword under their ONNX names and with their ONNX defaults. The p
 
 In all shapes T is seq_length, B batch_size, I input_size, H hidden_size, and D num_directions, which is 2 for
 direction="bidirectional".
+
+Each function hands all its arguments to `compute` by their names.
 """
 
 from __future__ import annotations
@@ -91,16 +93,7 @@ def rnn(
     >>> Y.shape, Y_h.shape
     ((5, 1, 1, 3), (1, 1, 3))
     """
-    attributes = {
-        "activation_alpha": activation_alpha,
-        "activation_beta": activation_beta,
-        "activations": activations,
-        "clip": clip,
-        "direction": direction,
-        "hidden_size": hidden_size,
-        "layout": layout,
-    }
-    Y, Y_h = compute(RNN, (X, W, R, B, sequence_lens, initial_h), attributes)
+    Y, Y_h = compute(RNN, locals())
     return Y, Y_h
 
 
@@ -158,17 +151,7 @@ def gru(
     >>> Y.shape, Y_h.shape
     ((5, 1, 1, 3), (1, 1, 3))
     """
-    attributes = {
-        "activation_alpha": activation_alpha,
-        "activation_beta": activation_beta,
-        "activations": activations,
-        "clip": clip,
-        "direction": direction,
-        "hidden_size": hidden_size,
-        "layout": layout,
-        "linear_before_reset": linear_before_reset,
-    }
-    Y, Y_h = compute(GRU, (X, W, R, B, sequence_lens, initial_h), attributes)
+    Y, Y_h = compute(GRU, locals())
     return Y, Y_h
 
 
@@ -237,15 +220,5 @@ def lstm(
     >>> Y.shape, Y_h.shape, Y_c.shape
     ((5, 2, 1, 3), (2, 1, 3), (2, 1, 3))
     """
-    attributes = {
-        "activation_alpha": activation_alpha,
-        "activation_beta": activation_beta,
-        "activations": activations,
-        "clip": clip,
-        "direction": direction,
-        "hidden_size": hidden_size,
-        "input_forget": input_forget,
-        "layout": layout,
-    }
-    Y, Y_h, Y_c = compute(LSTM, (X, W, R, B, sequence_lens, initial_h, initial_c, P), attributes)
+    Y, Y_h, Y_c = compute(LSTM, locals())
     return Y, Y_h, Y_c

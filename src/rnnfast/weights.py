@@ -6,30 +6,21 @@ whose objects are given; arrays need none.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from rnnfast._engine import checks
-from rnnfast._engine.exchange import Place, cell_of, floats, layer, one_of_them, places_of
+from rnnfast._engine import checks, keras_weights, torch_weights
+from rnnfast._engine.exchange import Place, cell_of, floats, layer, places_of
 from rnnfast._types import Array
-from rnnfast.cells.base import KINDS
 from rnnfast.cells.conventions import KERAS, ONNX, TORCH
 from rnnfast.layers import Layer
 
 __all__ = ["from_keras", "from_onnx", "from_torch", "read_safetensors", "to_keras", "to_onnx", "to_torch"]
 
-EACH = "convert each layer by itself"
-
 
 # ---- PyTorch ---------------------------------------------------------------------------------------------------------------
-PARAMETER = re.compile(
-    r"(?:(.*)\.)?((?:weight|bias)_(?:ih|hh|hr))(_l\d+(?:_reverse)?)?"
-)  # path, kind, place; none in nn.LSTMCell
-
-
 def from_torch(source: Any, prefix: str = "", **options: Any) -> Layer[Any]:
     """A layer with the weights of a recurrent module of PyTorch.
 
@@ -67,69 +58,8 @@ def from_torch(source: Any, prefix: str = "", **options: Any) -> Layer[Any]:
     >>> rnnfast.weights.from_torch(state_dict)
     rnnfast.LSTM(2, 3)
     """
-    if not isinstance(prefix, str):
-        raise checks.wrong_type("prefix", 'a path such as "encoder.rnn"', prefix)
-    if isinstance(source, Mapping):
-        found: dict[str, Any] = {}
-        for key, value in source.items():
-            if isinstance(key, str) and (match := PARAMETER.fullmatch(key)):
-                path, kind, place = match.groups("")
-                found.setdefault(path, {})[f"{kind}{place or '_l0'}"] = value
-        if not found:
-            keys = checks.listed(map(repr, source)) or "none"
-            raise ValueError(f"source: expected names such as weight_ih_l0, got the keys {keys}; pass the state_dict itself")
-    elif hasattr(source, "named_modules"):
-        import torch
-
-        known = tuple([getattr(torch.nn, f"{name}{end}") for name in TORCH.classes.values() for end in ("", "Cell")])
-        found = {path: module for path, module in source.named_modules() if isinstance(module, known)}
-    else:
-        remedy = 'load a file first: read_safetensors(path), or torch.load(path, weights_only=True) of a ".pt" file'
-        raise TypeError(f"source: expected a module or a mapping of names to tensors, got {type(source).__name__}; {remedy}")
-    chosen = _at(found, prefix.rstrip("."))
-    settings: dict[str, Any] = {}
-    if isinstance(chosen, Mapping):
-        values = dict(chosen)
-    else:
-        values = _of_module(chosen)
-        settings = {"nonlinearity": chosen.nonlinearity} if hasattr(chosen, "nonlinearity") else {}
-        options = {**{name: getattr(chosen, name) for name in ("batch_first", "dropout") if hasattr(chosen, name)}, **options}
-    if any(name.startswith("weight_hr") for name in values):
-        raise ValueError(
-            "proj_size: expected 0, got an LSTM with projections, whose h is narrower than its c; rnnfast has none"
-        )
-    if not any(name.startswith("weight_ih_l") for name in values):
-        raise ValueError(f"source: expected weight_ih_l0 among the names of the module, got {checks.listed(values)}")
-    count = sum(name.startswith("weight_ih_l") and not name.endswith("_reverse") for name in values)
-    ways = ("", "_reverse")[: 1 + any(name.endswith("_reverse") for name in values)]
-    kinds = KINDS[: 4 if any(name.startswith("bias") for name in values) else 2]
-    names = [[[f"{kind}_l{k}{way}" for kind in kinds] for way in ways] for k in range(count)]
-    checks.exact_names("source", values, [name for of_layer in names for place in of_layer for name in place])
-    places = [[Place(*[floats(name, values[name]) for name in place]) for place in of_layer] for of_layer in names]
-    return layer(TORCH, places, settings, options)
-
-
-def _at(found: Mapping[str, Any], prefix: str) -> Any:
-    """Of the recurrent modules by path, the one at the prefix, or the only one below it."""
-    below = [path for path in found if path == prefix or not prefix or path.startswith(f"{prefix}.")]
-    if prefix in below or len(below) == 1:
-        return found[prefix if prefix in below else below[0]]
-    got = (
-        f"several: {checks.listed(map(repr, below))}"
-        if below
-        else f"none there; there are {checks.listed(map(repr, found)) or 'none'}"
-    )
-    raise ValueError(f"prefix: expected the path of one recurrent module, got {prefix!r}, and {got}")
-
-
-def _of_module(module: Any) -> dict[str, Any]:
-    """The weights of a recurrent module by name. They may be no parameters, but what torch.nn.utils.parametrize computes."""
-    values = {}
-    for place in [f"_l{k}{way}" for k in range(getattr(module, "num_layers", 0)) for way in ("", "_reverse")] or [""]:
-        for kind in (*KINDS, "weight_hr"):
-            if (value := getattr(module, f"{kind}{place}", None)) is not None:
-                values[f"{kind}{place or '_l0'}"] = value
-    return values
+    places, settings, defaults = torch_weights.recurrent(source, prefix)
+    return layer(TORCH, places, settings, {**defaults, **options})
 
 
 def to_torch(net: Any, prefix: str = "") -> dict[str, Array]:
@@ -158,6 +88,7 @@ def to_torch(net: Any, prefix: str = "") -> dict[str, Array]:
     ['encoder.rnn.bias_hh_l0', 'encoder.rnn.bias_ih_l0', 'encoder.rnn.weight_hh_l0', 'encoder.rnn.weight_ih_l0']
     """
     _, places = places_of(net, TORCH)
+    prefix = checks.path("prefix", prefix)
     usual = {**net.cell.defaults, "update": net._form.variant.options.get("update")}
     other = {name: value for name, value in net._form.variant.options.items() if value != usual[name]}
     if other and other != {"nonlinearity": "relu"}:
@@ -200,81 +131,8 @@ def from_keras(source: Any, **options: Any) -> Layer[Any]:
     >>> rnnfast.weights.from_keras([kernel, recurrent_kernel, bias])
     rnnfast.LSTM(2, 3, batch_first=True, dtype='float64')
     """
-    several = isinstance(source, (list, tuple)) and not (source and _is_array(source[0]))
-    found = [_of_keras(one) for one in (source if several else [source])]
-    if not found:
-        raise checks.wrong_value("source", "at least one layer", source)
-    settings = one_of_them("settings", [settings for settings, _ in found], EACH)
-    places = [[_of_kernels(arrays) for arrays in directions] for _, directions in found]
-    if cell_of("recurrent_kernel", places[0][0].w_hh) == "gru" and "reset_after" not in settings:
-        two_rows = [np.ndim(arrays[2]) == 2 for _, directions in found for arrays in directions if len(arrays) == 3]
-        if two_rows:
-            settings = {"reset_after": one_of_them("bias", two_rows, EACH)}
-        elif "reset_after" not in options:
-            raise ValueError("reset_after: expected True or False for a GRU without biases, which do not tell, got none")
+    places, settings = keras_weights.recurrent(source, options)
     return layer(KERAS, places, settings, {"batch_first": True, **options})
-
-
-def _is_array(value: Any) -> bool:
-    return hasattr(value, "__array__") or hasattr(value, "__dlpack__")
-
-
-def _of_keras(source: Any) -> tuple[dict[str, Any], list[list[Any]]]:
-    """What a Keras layer says of its cell, and the arrays of each direction. Of arrays alone, nothing and these."""
-    if isinstance(source, (list, tuple)):
-        if not all(map(_is_array, source)) or len(source) not in (2, 3, 4, 6):
-            expected = "arrays [kernel, recurrent_kernel, bias], bias if there is one, once or for both directions"
-            raise ValueError(f"source: expected {expected}, got {checks.listed(type(a).__name__ for a in source) or 'none'}")
-        half = len(source) if len(source) < 4 else len(source) // 2
-        return {}, [list(source[:half]), list(source[half:])][: len(source) // half]
-    ways = [source]
-    if "Bidirectional" in _keras_classes(source):
-        if source.merge_mode != "concat":
-            remedy = "convert get_weights(), and combine the halves of y's last axis yourself"
-            raise ValueError(f"merge_mode: expected 'concat', got {source.merge_mode!r}; {remedy}")
-        ways = [source.forward_layer, source.backward_layer]
-    if not all(set(KERAS.classes.values()) & _keras_classes(way) for way in ways):
-        expected = "SimpleRNN, LSTM, GRU, Bidirectional of one of them, all of Keras 3, or lists of their arrays"
-        raise checks.wrong_type("source", expected, source)
-    for way, backwards in zip(ways, (False, True), strict=False):
-        if way.go_backwards != backwards:
-            remedy = "convert get_weights(), and give it x[:, ::-1]"
-            raise ValueError(f"go_backwards: expected {backwards}, got {way.go_backwards} of {way.name!r}; {remedy}")
-        if not way.get_weights():
-            raise ValueError(f"source: expected a layer that is built, got {way.name!r} without weights; call it once")
-    return one_of_them("settings", map(_keras_settings, ways), EACH), [way.get_weights() for way in ways]
-
-
-def _keras_classes(source: Any) -> set[str]:
-    return {base.__name__ for base in type(source).__mro__ if base.__module__.startswith("keras.")}
-
-
-def _keras_settings(source: Any) -> dict[str, Any]:
-    settings = {}
-    for name in ("activation", "recurrent_activation"):
-        if hasattr(source, name):
-            function = getattr(source, name)
-            own = str(getattr(function, "__module__", "")).startswith("keras.")
-            settings[name] = _activation(KERAS.activations, getattr(function, "__name__", "") if own else repr(function))
-    return settings | ({"reset_after": source.reset_after} if hasattr(source, "reset_after") else {})
-
-
-def _activation(known: Mapping[str, str], name: str) -> str:
-    if name not in known:
-        remedy = "rnnfast.cell makes a layer of any formula, to load the weights into"
-        raise ValueError(f"activation: expected one of {checks.listed(known)}, got {name}; {remedy}")
-    return known[name]
-
-
-def _of_kernels(arrays: Sequence[Any]) -> Place:
-    """kernel (I, G*H), recurrent_kernel (H, G*H) and, if there are biases, (G*H,) or (2, G*H)."""
-    kernel, recurrent, *biases = [
-        floats(name, a) for name, a in zip(("kernel", "recurrent_kernel", "bias"), arrays, strict=False)
-    ]
-    if not biases:
-        return Place(kernel.T, recurrent.T)
-    bias = biases[0]
-    return Place(kernel.T, recurrent.T, *(bias if bias.ndim == 2 and len(bias) == 2 else (bias, np.zeros_like(bias))))
 
 
 def to_keras(net: Any) -> list[list[Array]]:
@@ -453,6 +311,7 @@ def read_safetensors(file: Any, prefix: str = "") -> dict[str, Array]:
     """
     from rnnfast._engine import container, tensors
 
+    checks.path("prefix", prefix)
     with container.naming(file):
         _, found = tensors.decoded(container.content(file, only_tensors=True))
         if prefix and not any(name.startswith(prefix) for name in found):

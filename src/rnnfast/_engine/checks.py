@@ -1,54 +1,28 @@
-"""Every check of an argument, and the one place where error texts are written.
+"""Every check of an argument: those of arrays stand here, those of numbers, switches and choices in scalars.py, the texts of
+errors in texts.py; callers have all of them from here.
 
-A text names the argument, what was expected, what came, and the remedy where it is not obvious. Checks return the array to
-use; none of them changes its argument.
+Checks return the array to use; none of them changes its argument.
 """
 
 from __future__ import annotations
 
-import operator
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from rnnfast._engine.scalars import *  # noqa: F403
+from rnnfast._engine.scalars import FLOATS, one_of
+from rnnfast._engine.texts import *  # noqa: F403
+from rnnfast._engine.texts import cast, listed, unreadable, wrong_shape, wrong_type, wrong_value
 from rnnfast._kernels._order import first_outside
 from rnnfast._types import Array, FloatDType
 from rnnfast.cells import Cell
 from rnnfast.cells.base import AnyCell, AnyVariant
 
-FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 DLPACK_CPU = 1  # kDLCPU of dlpack.h
 OVERLAP_WORK = 100_000  # candidate solutions, np.shares_memory's unit: milliseconds
-
-
-# ---- texts ----------------------------------------------------------------------------------------------------------------
-def wrong_shape(name: str, expected: Sequence[object], meaning: str, got: tuple[int, ...], remedy: str = "") -> ValueError:
-    shape = f"({', '.join(map(str, expected))}{',' if len(expected) == 1 else ''})"
-    remedy = remedy or arranged(name, tuple(expected), got)
-    return ValueError(f"{name}: expected shape {shape} = ({meaning}), got {got}{'; ' + remedy if remedy else ''}")
-
-
-def arranged(name: str, expected: tuple[object, ...], got: tuple[int, ...]) -> str:
-    """How the same numbers would fit: transposed, as a row instead of a column, with an axis for the one layer; or nothing."""
-    expression = name.partition(" ")[0]
-    if len(got) == 2 and got == expected[::-1]:
-        return f"it is transposed: pass {expression}.T"
-    if len(got) == 2 and got[1] == 1 and expected in ((got[0],), (1, 1, got[0])):
-        return f"it is a column: pass {expression}.reshape{expected}"
-    if got == expected[1:] and expected[0] == 1:
-        return f"pass {expression}[None]"
-    return ""
-
-
-def wrong_value(name: str, expected: str, got: object) -> ValueError:
-    return ValueError(f"{name}: expected {expected}, got {got!r}")
-
-
-def wrong_type(name: str, expected: str, got: object) -> TypeError:
-    return TypeError(f"{name}: expected {expected}, got {type(got).__name__}")
 
 
 # ---- arrays ---------------------------------------------------------------------------------------------------------------
@@ -58,24 +32,26 @@ def float_array(name: str, value: Any, dtype: FloatDType | None = None, leader: 
     accepted = FLOATS if dtype is None else (dtype,)
     if type(value) is np.ndarray and value.dtype in accepted:
         return value
-    parts = value if isinstance(value, (list, tuple)) else (value,)
-    if any(isinstance(part, np.ma.MaskedArray) for part in parts):
-        raise TypeError(f"{name}: expected a plain array, got a masked array; fill it first, e.g. {name}.filled(0)")
+    for part in value if isinstance(value, (list, tuple)) else (value,):
+        unmasked(name, part)
     if isinstance(value, np.matrix):
         raise TypeError(f"{name}: expected a plain array, got np.matrix; convert it with np.asarray({name})")
     array = as_array(name, value)
     if array.dtype.newbyteorder("=") in FLOATS and not array.dtype.isnative:
-        remedy = cast(name, dtype or array.dtype, method=True)
+        remedy = cast(name, dtype or array.dtype, array)
         raise TypeError(f"{name}: expected native byte order, got {array.dtype.str}; use {remedy}")
     if array.dtype not in accepted:
         expected = "float32 or float64" if dtype is None else f"{dtype} like {leader}"
         if value is None:  # as an array it would be NaN
             raise TypeError(f"{name}: expected dtype {expected}, got None")
-        remedy = "cast it, e.g. " + cast(name, FLOATS[0])
-        if dtype is not None:
-            remedy = "use " + cast(name, dtype, method=isinstance(value, np.ndarray))
+        remedy = ("cast it, e.g. " if dtype is None else "use ") + cast(name, dtype or FLOATS[0], value)
         raise TypeError(f"{name}: expected dtype {expected}, got {array.dtype}; {remedy}")
     return array
+
+
+def unmasked(name: str, value: Any) -> None:
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name}: expected a plain array, got a masked array; fill it first, e.g. {name}.filled(0)")
 
 
 def as_array(name: str, value: Any) -> Array:
@@ -98,34 +74,17 @@ def as_array(name: str, value: Any) -> Array:
         raise unreadable(name, value, error) from None
 
 
-def unreadable(name: str, value: Any, error: Exception) -> TypeError:
-    """What a library does not give to NumPy: parts of a graph of gradients, arrays elsewhere, dtypes that NumPy has not."""
-    expression, kind = name.partition(" ")[0], type(value).__name__
-    device, dtype = str(getattr(value, "device", "cpu")), str(getattr(value, "dtype", ""))
-    if getattr(value, "requires_grad", False):
-        return TypeError(f"{name}: expected an array, got {kind} that requires grad; pass {expression}.detach()")
-    if "cpu" not in device.lower():
-        return TypeError(f"{name}: expected an array on the CPU, got {kind} on {device}; copy it, e.g. {expression}.cpu()")
-    if "bfloat16" in dtype:
-        return TypeError(f"{name}: expected dtype float32 or float64, got {dtype}; pass {expression}.float()")
-    return TypeError(f"{name}: expected an array that NumPy can read, got {kind} ({str(error).partition(chr(10))[0]})")
-
-
-def cast(name: str, dtype: FloatDType, *, method: bool = False) -> str:
-    """The expression that casts an argument; that of "state[1] (c)" is state[1]. method: it is known to be an array."""
-    expression = name.partition(" ")[0]
-    return f"{expression}.astype(np.{dtype.name})" if method else f"np.asarray({expression}, dtype=np.{dtype.name})"
-
-
-def one_dtype(w_ih: Array, w_hh: Array, others: Mapping[str, Array | None]) -> None:
-    """All arrays of a call have one dtype, that of the weights; where the two weights differ, the one that most arrays have."""
-    given = {"w_ih": w_ih, "w_hh": w_hh, **{name: a for name, a in others.items() if a is not None}}
+def one_dtype(w_ih: Array, w_hh: Array, others: Mapping[str, Array | None], values: Sequence[Any]) -> None:
+    """All arrays of a call have one dtype, that of the weights; where the two weights differ, the one that most arrays have.
+    values: of all these arguments, as the user gave them."""
+    arrays = {"w_ih": w_ih, "w_hh": w_hh, **others}
+    given = {name: a for name, a in arrays.items() if a is not None}
     dtypes = [a.dtype for a in given.values()]
     dtype: FloatDType = w_ih.dtype if w_ih.dtype == w_hh.dtype else max(dtypes, key=dtypes.count)
     leader = next(name for name, a in given.items() if a.dtype == dtype)
-    for name, array in given.items():
-        if array.dtype != dtype:
-            remedy = cast(name, dtype)  # it may have been a list
+    for (name, array), value in zip(arrays.items(), values, strict=True):
+        if array is not None and array.dtype != dtype:
+            remedy = cast(name, dtype, value)
             raise TypeError(f"{name}: expected dtype {dtype} like {leader}, got {array.dtype}; use {remedy}")
 
 
@@ -253,8 +212,7 @@ def lengths(
         return None
     if unbatched:
         raise ValueError(f"{name}: expected None with unbatched x (time, input_size), got {name}; cut x instead")
-    if isinstance(value, np.ma.MaskedArray):
-        raise TypeError(f"{name}: expected a plain array, got a masked array; fill it first, e.g. {name}.filled(0)")
+    unmasked(name, value)
     array = as_array(name, value)
     if isinstance(value, (list, tuple)) and any(isinstance(length, (bool, np.bool_)) for length in value):
         raise TypeError(f"{name}: expected integers, got a bool among them")  # asarray would hide it
@@ -311,12 +269,6 @@ def exact_names(name: str, mapping: Any, names: Iterable[str]) -> None:
     for problem, wrong in (("missing", expected.keys() - mapping.keys()), ("unknown", mapping.keys() - expected.keys())):
         if wrong:
             raise ValueError(f"{name}: expected the names {listed(expected)}, got {problem} {listed(sorted(map(str, wrong)))}")
-
-
-def listed(names: Iterable[str]) -> str:
-    """Not more of them than one reads."""
-    first = [name[:100] for name in names]
-    return ", ".join(first[:16]) + (f", ... ({len(first)} in all)" if len(first) > 16 else "")
 
 
 def named_parameters(mapping: Any, shapes: Mapping[str, tuple[int, ...]], dtype: FloatDType) -> dict[str, Array]:
@@ -404,82 +356,8 @@ def draws(value: Any, shapes: Mapping[str, tuple[int, ...]], dtype: FloatDType) 
     return {name: exact(f"draws[{name!r}]", a, shapes[name], meaning, dtype, "the layer") for name, a in value.items()}
 
 
-# ---- scalars ----------------------------------------------------------------------------------------------------------------
-def positive(name: str, value: Any, most: int | None = None) -> int:
-    """An integer >= 1 (bool is none), at most `most`."""
-    try:
-        if isinstance(value, (bool, np.bool_)):
-            raise TypeError
-        number = operator.index(value)
-    except TypeError:
-        raise wrong_type(name, "an integer", value) from None
-    if number < 1:
-        raise wrong_value(name, "an integer >= 1", number)
-    if most is not None and number > most:
-        raise wrong_value(name, f"an integer from 1 to {most}", number)
-    return number
-
-
-def flag(name: str, value: Any) -> bool:
-    if not isinstance(value, (bool, np.bool_)):
-        raise wrong_type(name, "True or False", value)
-    return bool(value)
-
-
-def one_of(name: str, value: Any, choices: Sequence[Any]) -> Any:
-    """The member of choices that value equals and is of the same kind as."""
-    kinds = (bool, np.bool_) if isinstance(choices[0], bool) else (type(choices[0]),)
-    if isinstance(value, kinds):
-        for choice in choices:
-            if value == choice:
-                return choice
-    raise wrong_value(name, "one of " + ", ".join(map(repr, choices)), value)
-
-
 def variant(cell: AnyCell, options: Mapping[str, Any]) -> AnyVariant:
     """The cell with these options, exactly its own."""
     if not isinstance(cell, Cell):
         return cell.choose(options)
     return cell.by_choice[tuple([one_of(name, options[name], choices) for name, choices in cell.options.items()])]
-
-
-def probability(name: str, value: Any) -> float:
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise wrong_type(name, "a number between 0 and 1", value)
-    if not 0 <= value <= 1:
-        raise wrong_value(name, "a number between 0 and 1", value)
-    return float(value)
-
-
-def float_dtype(value: Any) -> FloatDType:
-    try:
-        dtype: FloatDType = np.dtype(value)
-    except TypeError:
-        raise wrong_type("dtype", "np.float32 or np.float64", value) from None
-    if value is None or dtype not in FLOATS:
-        raise TypeError(f"dtype: expected np.float32 or np.float64, got {value!r}")
-    return dtype
-
-
-def generator(name: str, value: Any) -> np.random.Generator:
-    """None, a seed, or a Generator."""
-    if isinstance(value, np.random.Generator) or value is None:
-        return np.random.default_rng(value)
-    try:
-        if isinstance(value, (bool, np.bool_)):
-            raise TypeError
-        seed = operator.index(value)
-    except TypeError:
-        raise wrong_type(name, "an int, a numpy.random.Generator or None", value) from None
-    if seed < 0:
-        raise wrong_value(name, "a seed >= 0", seed)
-    return np.random.default_rng(seed)
-
-
-def representable(describe: Callable[[], str], *factors: int) -> None:
-    """The product of sizes must be addressable: Py_ssize_t bytes."""
-    total = 1
-    for factor in factors:
-        total *= factor
-    if total > sys.maxsize:
-        raise ValueError(f"{describe()}: expected an array of at most {sys.maxsize} bytes, got {total}")

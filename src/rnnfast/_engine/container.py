@@ -24,6 +24,7 @@ from rnnfast._types import Array
 DESCRIPTION = "description.json"  # the name of its entry: JSON as bytes; in .safetensors files a text of __metadata__
 SAFETENSORS = ".safetensors"  # how the names of such files end
 ZIP = b"PK\x03\x04"  # how an archive starts
+ONNX = b"\x08"  # how protobuf begins the first field of a model, its ir_version
 NPY = b"\x93NUMPY\x01\x00"  # how an array in it starts; two bytes follow, the length of the header
 
 
@@ -74,6 +75,8 @@ def content(file: Any, *, only_tensors: bool = False) -> bytes:
         if not zipped and start[8:] != tensors.START:
             expected = "a .safetensors file" if only_tensors else "an .npz or a .safetensors file"
             remedy = "; PyTorch reads a .pt file: torch.load(path, weights_only=True)" if start.startswith(ZIP) else ""
+            if start.startswith(ONNX):
+                remedy = "; of an ONNX model, rnnfast.weights.from_onnx reads the weights, and rnnfast.onnx.load the whole"
             raise ValueError(f"expected {expected}, got one that starts with {start[:4]!r}{remedy}")
         found: bytes = start + stream.read()
         return found

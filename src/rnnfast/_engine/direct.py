@@ -35,6 +35,7 @@ def run(
     """
     isa, threads = settings.here.isa, settings.num_threads
     w_ih, w_hh, b_ih, b_hh = checks.weights(*weights, gates=len(variant.gates))
+    values = (*weights[:2], x, *weights[2:], *initial)
     x, unbatched = checks.sequence(x, w_ih.shape[1], batch_first=batch_first)
     T, B, inputs = x.shape
     bias = b_ih is not None or b_hh is not None
@@ -43,7 +44,7 @@ def run(
     shape, meaning = form.state_shape(B, unbatched)
     names = variant.states
     start = {f"{s}0": checks.optional(f"{s}0", value, shape, meaning) for s, value in zip(names, initial, strict=True)}
-    checks.one_dtype(w_ih, w_hh, {"x": x, "b_ih": b_ih, "b_hh": b_hh, **start})
+    checks.one_dtype(w_ih, w_hh, {"x": x, "b_ih": b_ih, "b_hh": b_hh, **start}, values)
     order = order_of(checks.lengths(lengths, T, B, unbatched=unbatched, batch_first=batch_first), T)
     args = Inputs(x, form.inner_state(B, tuple(start.values())), order, unbatched)
     drawn = form.check_draws(draws, T, B, unbatched)

@@ -18,6 +18,8 @@ from rnnfast.layers import LAYERS, Layer
 BY_GATES = {len(cell.gates): name for name, cell in CELLS.items()}
 FOUND = ("num_layers", "bias", "bidirectional")  # arguments of constructors that follow from the weights
 USUAL = {"activation": "tanh", "recurrent_activation": "sigmoid", "cell_activation": "tanh"}  # of the compiled gated cells
+EACH = "convert each layer by itself"  # a remedy
+MIRRORED = ("sigmoid", "hard_sigmoid")  # 1 - f(a) is f(-a)
 
 
 class Place(NamedTuple):
@@ -39,15 +41,17 @@ def floats(name: str, value: Any) -> Array:
     array = checks.as_array(name, value)
     if array.dtype.name in ("float16", "bfloat16"):
         return array.astype(np.float32)
-    return checks.float_array(name, array)
+    return checks.float_array(name, value)
 
 
-def cell_of(name: str, w_hh: Array) -> str:
-    """The cell that has as many gates as w_hh (G*H, H)."""
+def cell_of(name: str, w_hh: Array, *, turned: bool = False) -> str:
+    """The cell that has as many gates as w_hh (G*H, H). turned: the library has it as (H, G*H)."""
     shape = w_hh.shape
     if len(shape) == 2 and w_hh.size and shape[0] % shape[1] == 0 and shape[0] // shape[1] in BY_GATES:
         return BY_GATES[shape[0] // shape[1]]
     remedy = "G, the number of gates, is " + ", ".join(f"{gates} ({cell})" for gates, cell in BY_GATES.items())
+    if turned:
+        raise checks.wrong_shape(name, ("H", "G*H"), "hidden, gates*hidden", shape[::-1], remedy)
     raise checks.wrong_shape(name, ("G*H", "H"), "gates*hidden, hidden", shape, remedy)
 
 
@@ -88,15 +92,15 @@ def layer(
         "input_size": first.w_ih.shape[-1],
         "hidden_size": first.w_hh.shape[1],
         "num_layers": len(places),
-        "bias": one_of_them("biases", [p.b_ih is not None for layer in places for p in layer], "convert each layer by itself"),
-        "bidirectional": one_of_them("directions", map(len, places), "convert each layer by itself") == 2,
+        "bias": one_of_them("biases", [p.b_ih is not None for layer in places for p in layer], EACH),
+        "bidirectional": one_of_them("directions", map(len, places), EACH) == 2,
     }
     net = kind._without_parameters({**kind.cell.defaults, **chosen}, {**DEFAULTS, **options, **found, "dtype": dtype})
     values: dict[str, Array] = {}
     for names, place in zip(net._names, [place for layer in places for place in layer], strict=True):
         values.update((name, a.astype(dtype, copy=False)) for name, a in zip(names, place, strict=False) if a is not None)
     net._set_params(net._in_own_order(values, convention.gate_order.get(cell)))
-    if update == "new":
+    if mirrored(update, chosen.get("recurrent_activation")):
         for array in net._params.values():
             negate(array, net._form.variant.gates.index("z"), net.hidden_size)
     return net
@@ -114,6 +118,15 @@ def kind_of(cell: str, settings: Mapping[str, Any]) -> tuple[type[Layer[Any]], d
     from rnnfast import zoo  # formulas are imported by those who use them
 
     return zoo.CELLS[LAYERS[cell].__name__], chosen
+
+
+def mirrored(update: str | None, gate: str | None) -> bool:
+    """Whether the parameters of z are to be negated, as `update` of a GRU is not the one of other libraries. gate: the
+    activation of z, None for the usual one."""
+    if update == "new" and (gate or USUAL["recurrent_activation"]) not in MIRRORED:
+        why = f"only {' and '.join(MIRRORED)} are functions f with 1 - f(a) = f(-a), for which negated weights do the same"
+        raise ValueError(f"update: expected 'old' with recurrent_activation={gate!r}, got 'new'; {why}")
+    return update == "new"
 
 
 def negate(array: Array, block: int, hidden: int) -> None:
@@ -140,12 +153,13 @@ def places_of(net: Any, convention: Convention) -> tuple[str, list[list[Place]]]
     if cell is None or gates != CELLS[cell].gates or not set(form.kinds()) <= set(KINDS):
         raise ValueError(f"net: expected a layer with the weights of SimpleRNN, LSTM or GRU and no others, got {net!r}")
     form.check_params(net._shapes, net._params)
-    order = convention.gate_order.get(cell, gates[0]).split()
+    order, options = convention.gate_order.get(cell, gates[0]).split(), form.variant.options
+    turned = mirrored(options.get("update"), options.get("recurrent_activation"))
     rows = [gates.index(letter) for letter in order]
     places = []
     for names in net._names:
         arrays = [net._params[name].reshape(len(gates), -1)[rows].reshape(net._shapes[name]) for name in names]
-        if form.variant.options.get("update") == "new":
+        if turned:
             for array in arrays:
                 negate(array, order.index("z"), form.hidden_size)
         places.append(Place(*arrays))

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from functools import lru_cache
 from math import prod
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import numpy as np
 
 from rnnfast._engine import checks
 from rnnfast._engine.states import outward
@@ -18,6 +20,7 @@ from rnnfast.cells.base import AnyVariant, Packed
 if TYPE_CHECKING:
     from rnnfast.cells.formula import UsedDraw
 
+Index: TypeAlias = np.ndarray[tuple[int], np.dtype[np.intp]]
 NONE: frozenset[str] = frozenset()
 NO_INPUTS: Mapping[str, Array] = MappingProxyType({})
 
@@ -49,9 +52,18 @@ def layouts(form: Form) -> tuple[int, tuple[Layout, ...]]:
     return end, tuple(found)
 
 
+class Rows(NamedTuple):
+    """x without padding, as other parts of the package may give it in place of an array: values (sum of lengths, I), the rows
+    of time 0, then those of time 1, and so on, each time's in the order of the samples; lengths (B,), falling, none of them 0.
+    y, dy and dx are then arranged as values are. The layer must not be batch first."""
+
+    values: Array
+    lengths: Index
+
+
 class Inputs(NamedTuple):
-    """Checked arguments of a call: x (T, B, I) view; initial state (num_layers*D, B, H) or None each; the order of work; inputs
-    of the cell by name, (T, B) or (T, B, H) views, and those that are (T, B)."""
+    """Checked arguments of a call: x (T, B, I) view, or (sum of lengths, I), see Rows; initial state (num_layers*D, B, H) or
+    None each; the order of work; inputs of the cell by name, (T, B) or (T, B, H) views, and those that are (T, B)."""
 
     x: Array
     initial: tuple[Array | None, ...]
@@ -59,6 +71,19 @@ class Inputs(NamedTuple):
     unbatched: bool
     given: Mapping[str, Array] = NO_INPUTS
     row_inputs: frozenset[str] = NONE
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """T and B."""
+        if self.x.ndim == 2:
+            assert self.order is not None
+            return self.order.steps, self.order.batch
+        return self.x.shape[:2]
+
+    @property
+    def within(self) -> tuple[int, ...]:
+        """Shape of what goes from layer to layer, but for the last axis: without padding, (sum of lengths,)."""
+        return self.x.shape[:-1] if self.order is None else (self.order.rows,)
 
 
 class Form(NamedTuple):
@@ -132,11 +157,16 @@ class Form(NamedTuple):
 
     def check(self, x: Any, state: Any, lengths: Any, inputs: Any = None) -> Inputs:
         """The arguments of a layer's call."""
-        view, unbatched = checks.sequence(x, self.input_size, self.dtype, batch_first=self.batch_first)
-        T, B, _ = view.shape
+        order: RowOrder | None
+        if isinstance(x, Rows):
+            view, unbatched, order = checks.rows_contiguous(x.values), False, RowOrder(x.lengths)
+            T, B = order.steps, order.batch
+        else:
+            view, unbatched = checks.sequence(x, self.input_size, self.dtype, batch_first=self.batch_first)
+            T, B, _ = view.shape
+            order = order_of(checks.lengths(lengths, T, B, unbatched=unbatched, batch_first=self.batch_first), T)
         self.check_size(T, B)
         initial = self.check_state("state", state, B, unbatched)
-        order = order_of(checks.lengths(lengths, T, B, unbatched=unbatched, batch_first=self.batch_first), T)
         if inputs is None and not self.variant.inputs:
             return Inputs(view, initial, order, unbatched)
         return Inputs(view, initial, order, unbatched, *self.check_inputs(inputs, T, B, unbatched))
@@ -169,12 +199,12 @@ class Form(NamedTuple):
         kept = max(self.variant.slots + len(self.variant.states), self.directions)
         checks.representable(lambda: "x", T, B, kept, self.hidden_size, self.dtype.itemsize)
 
-    def empty_y(self, T: int, B: int, *, last: bool, lockable: bool = False) -> Array:
-        """A new y as a (T, B, D*H) view; the last layer's lies batch first where the user wants it so."""
-        width = self.hidden_size * self.directions
+    def empty_y(self, inputs: Inputs, *, last: bool, lockable: bool = False) -> Array:
+        """A new y, the last layer's arranged as x is, batch first where the user wants it so; of others see `Inputs.within`."""
+        lead, width = inputs.x.shape[:-1] if last else inputs.within, self.hidden_size * self.directions
         if last and self.batch_first:
-            return empty((B, T, width), self.dtype, lockable).swapaxes(0, 1)
-        return empty((T, B, width), self.dtype, lockable)
+            return empty((*lead[::-1], width), self.dtype, lockable).swapaxes(0, 1)
+        return empty((*lead, width), self.dtype, lockable)
 
     def outer(self, array: Array, unbatched: bool) -> Array:
         """(T, B, n) in the form the user sees."""

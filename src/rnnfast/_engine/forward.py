@@ -41,14 +41,14 @@ def forward(
     reverse: bool = False,
     trainable: bool | None = None,
 ) -> tuple[Array, tuple[Array, ...]]:
-    """All layers: y (T, B, D*H) and the final states (num_layers*D, B, H), in the arrays given if any.
+    """All layers: y (T, B, D*H), or arranged as x is, and the final states (num_layers*D, B, H), in the arrays given if any.
 
     recorded: a list that receives what backward needs, layer by layer; rng then draws the dropout, and what the cell draws but
     for `draws`, name -> (num_layers*D, [T,] B, H). reverse: of layers in one direction, that it is the one from the end.
     trainable: what the parameters were packed for, if not what `recorded` says.
     """
     x, order = inputs.x, inputs.order
-    T, B, _ = x.shape
+    T, B = inputs.size
     H, D, recording = form.hidden_size, form.directions, recorded is not None
     checkpoint_every = min(checkpoint_every or 0, max(1, T))
     dropped, draws = None, draws or {}
@@ -61,7 +61,7 @@ def forward(
         zeros = (np.zeros((B, H), form.dtype),) * len(inputs.initial)
     for layer in range(form.num_layers):
         last = layer == form.num_layers - 1
-        out = y if last and y is not None else form.empty_y(T, B, last=last, lockable=last and recording)
+        out = y if last and y is not None else form.empty_y(inputs, last=last, lockable=last and recording)
         kept = None
         if layer and recording and form.dropout:
             assert rng is not None
@@ -97,10 +97,9 @@ def trajectories(form: Form, packed: Sequence[Packed], inputs: Inputs) -> tuple[
     keeping = [p._replace(weights=p.weights.keeping_states()) for p in packed]
     recorded: list[Recorded] = []
     y, _ = forward(form, keeping, inputs, recorded=recorded, trainable=False)
-    T, B, _ = inputs.x.shape
     H, found = form.hidden_size, []
     for i in range(len(form.variant.states)):
-        whole = form.empty_y(T, B, last=True)
+        whole = form.empty_y(inputs, last=True)
         for direction, record in enumerate(recorded[-1].records):
             record.copy_state(i, y[..., direction * H : (direction + 1) * H], whole[..., direction * H : (direction + 1) * H])
         found.append(whole)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from types import NoneType
 from typing import Any
 
 from rnnfast._engine import checks, container
@@ -31,6 +32,8 @@ def recurrent(source: Any, name: Any) -> tuple[dict[str, Any], list[tuple[str, l
     """What the chosen nodes say of their cell, in the words of `rnnfast.zoo`, and of each its label and [W, R(, B)]."""
     model = _loaded(source)
     found = {node.name or next(filter(None, node.output), ""): (node, tensors) for node, tensors in _nodes(model.graph, {})}
+    if not isinstance(name, (str, list, tuple, NoneType)):
+        raise checks.wrong_type("name", "that of a recurrent node, or a list of several to stack", name)
     names = list(found) if name is None else [name] if isinstance(name, str) else list(name)
     if not names or not set(names) <= set(found) or (name is None and len(names) > 1):
         there = checks.listed(map(repr, found)) or "none"

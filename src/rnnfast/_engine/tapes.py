@@ -72,8 +72,8 @@ class LayerGradients(ModelGradients, Generic[S]):
 
 
 class Place(NamedTuple):
-    """Arrays that backward fills for one layer in one direction: dx (T, B, I) or None, the gradients of its weights and biases
-    by kind, and of the vectors that the kernels read."""
+    """Arrays that backward fills for one layer in one direction: dx, arranged as x, or None, the gradients of its weights and
+    biases by kind, and of the vectors that the kernels read."""
 
     x: Array | None
     params: dict[str, Array]
@@ -159,7 +159,7 @@ class BaseTape(Generic[G]):
         dy = checks.gradient_of_y(dy, self._y_shape, form.dtype)
         if dy is not None:
             dy = form.inner(dy, unbatched)
-        last = form.check_state("dstate", dstate, self._inputs.x.shape[1], unbatched)
+        last = form.check_state("dstate", dstate, self._inputs.size[1], unbatched)
         recorded = self._once.take()
         try:
             prepared = self._prepare(recorded, need_x, need_inputs)
@@ -178,7 +178,7 @@ class BaseTape(Generic[G]):
     def _prepare(self, recorded: list[Recorded], need_x: bool, need_inputs: bool) -> Prepared:
         """All memory of the backward pass, before anything is used up. dx of the layers above the first share two sets."""
         form, D, H, dtype = self._form, self._form.directions, self._form.hidden_size, self._form.dtype
-        T, B, _ = self._inputs.x.shape
+        inputs, (_, B) = self._inputs, self._inputs.size
         given: dict[str, Array] = {}
         d_extras: tuple[Array | None, ...] = ()
         if need_inputs and self._inputs.given:
@@ -186,8 +186,8 @@ class BaseTape(Generic[G]):
             extras = form.variant.extras(self._inputs.row_inputs, trainable=True)
             d_extras = tuple([given.get(name) for name in extras.full + extras.rows])
 
-        def dx_of(width: int) -> list[Array | None]:
-            return [empty((T, B, width), dtype) for _ in range(D)]
+        def dx_of(*shape: int) -> list[Array | None]:
+            return [empty(shape, dtype) for _ in range(D)]
 
         def params_of(layout: Layout) -> dict[str, Array]:
             """Weights are written, biases are added to; gradients of vectors come from those of what the kernels read."""
@@ -196,8 +196,8 @@ class BaseTape(Generic[G]):
 
         size, parts = layouts(form)
         flat = empty((size,), dtype)
-        inner = [dx_of(D * H) for _ in range(min(2, form.num_layers - 1))]
-        first: list[Array | None] = dx_of(form.input_size) if need_x else [None] * D
+        inner = [dx_of(*inputs.within, D * H) for _ in range(min(2, form.num_layers - 1))]
+        first: list[Array | None] = dx_of(*inputs.x.shape) if need_x else [None] * D
         places: list[list[Place]] = []
         for i, layer in enumerate(recorded):
             places.append([])
@@ -210,7 +210,7 @@ class BaseTape(Generic[G]):
     def _run(
         self, recorded: list[Recorded], prepared: Prepared, dy: Array | None, dstate: tuple[Array | None, ...]
     ) -> Array | None:
-        """dy (T, B, D*H) or None; dstate (num_layers*D, B, H) or None each. Returns dx (T, B, I) or None."""
+        """dy, arranged as y, or None; dstate (num_layers*D, B, H) or None each. Returns dx, arranged as x, or None."""
         form, H, D = self._form, self._form.hidden_size, self._form.directions
         for layer in range(form.num_layers - 1, -1, -1):
             total: Array | None = None

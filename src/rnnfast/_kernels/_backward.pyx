@@ -13,18 +13,20 @@ from rnnfast._kernels._job cimport *
 
 
 cdef void gather(Job *j, Py_ssize_t s, int thread, int threads) noexcept nogil:
-    """If lengths differ, the rows of dy, of state 0 in y, and of inputs that backward's elementwise part reads at step s, one
-    after the other; and zeros for the gradients of inputs."""
+    """If lengths differ, the rows of dy and of state 0 in y, where they are not side by side, and of inputs, that backward's
+    elementwise part reads at step s, one after the other; and zeros for the gradients of inputs."""
     cdef const rf_state *y = &j.cell.state[0]
     cdef Py_ssize_t row, nbytes = j.hidden * j.itemsize, last = min(j.row_bounds[thread + 1], rows_at(&j.order, s))
+    cdef bint far_dy = j.dy.data != NULL and not side_by_side(&j.dy, &j.order)
+    cdef bint far_y = j.cell.y_is_state and not side_by_side(&j.y, &j.order)
     cdef int i
     gather_extras(j, s, j.row_bounds[thread], last)
     for row in range(j.row_bounds[thread], last):
-        if j.dy.data != NULL:
+        if far_dy:
             memcpy(j.dy_rows + row * nbytes, at(&j.dy, &j.order, s, row), nbytes)
-        if j.cell.y_is_state and y.reads_after:
+        if far_y and y.reads_after:
             memcpy(j.after_rows + row * nbytes, at(&j.y, &j.order, s, row), nbytes)
-        if j.cell.y_is_state and y.reads_before and s > 0:
+        if far_y and y.reads_before and s > 0:
             memcpy(j.before_rows + row * nbytes, at(&j.y, &j.order, s - 1, row), nbytes)
         for i in range(j.cell.extras):
             if j.extra[i].d.data != NULL:
@@ -58,9 +60,10 @@ cdef void scatter(Job *j, Py_ssize_t s, int thread) noexcept nogil:
 
 cdef const char *rows_of(const Job *j, const View *v, Py_ssize_t s, Py_ssize_t first, char *gathered,
                          ptrdiff_t *ld) noexcept nogil:
-    """Where row `first` and on of step s of a (T, B, H) array are: in place where dense, else gathered."""
-    ld[0] = j.hidden if j.order.ragged else elements(j, v.row)
-    return gathered + first * j.hidden * j.itemsize if j.order.ragged else at(v, &j.order, s, first)
+    """Where row `first` and on of step s of an array are: in place where they are side by side, else gathered."""
+    cdef bint in_place = side_by_side(v, &j.order)
+    ld[0] = elements(j, v.row) if in_place else j.hidden
+    return at(v, &j.order, s, first) if in_place else gathered + first * j.hidden * j.itemsize
 
 
 cdef inline void place_gradient(Job *j, Py_ssize_t s, Py_ssize_t first, int i, bint entering, rf_step *a) noexcept nogil:
@@ -87,33 +90,39 @@ cdef inline void place_gradient(Job *j, Py_ssize_t s, Py_ssize_t first, int i, b
     set_place(&a.d_after[i], a.d_before[i].at if entering or state.carried else NULL, j.hidden)
 
 
+cdef void open_back_phase(Job *j, int p, int thread, int threads, rf_step *a) noexcept nogil:
+    """What is the same in all steps about the products of phase p backward: their sizes, weights and panels."""
+    cdef const rf_phase *phase = &j.cell.backward[p]
+    cdef rf_product *product
+    cdef int i
+    own_panels(j, a, phase, thread, threads)
+    for i in range(phase.products):
+        product = &a.p[i]
+        product.cols, product.packed_a, product.lda = j.hidden, 0, j.cell.slots * j.hidden
+        product.w = j.back_hh[phase.first + i]
+
+
 cdef void backward_rows(Job *j, Py_ssize_t s, int p, Py_ssize_t first, Py_ssize_t last, bint entering, bint at_edge,
-                        int thread, int threads) noexcept nogil:
+                        int thread, rf_step *a) noexcept nogil:
     """Phase p of step s backward, rows first .. last: dh_t, then the gradients of the gates. entering: s is the last step
     of these rows, no product reaches them. at_edge: the gradients of step s+1 are in next_window_slots."""
     cdef Py_ssize_t nbytes = j.hidden * j.itemsize, S = j.cell.slots
     cdef const rf_phase *phase = &j.cell.backward[p]
     cdef const rf_backward_product *b
     cdef rf_product *product
-    cdef rf_step a
     cdef int i
-    if first >= last:
-        return
     set_place(&a.dy, NULL, 0)
     if j.dy.data != NULL:
         a.dy.at = <void *>rows_of(j, &j.dy, s, first, j.dy_rows, &a.dy.ld)
     for i in range(j.cell.states):
-        place_gradient(j, s, first, i, entering, &a)
-    set_place(&a.slots, slot_at(j, s, first, 0), S * j.hidden)
-    a.vectors, a.p[0].cols = j.vectors, j.hidden
+        place_gradient(j, s, first, i, entering, a)
+    a.slots.at = slot_at(j, s, first, 0)
     if j.index < 0:
-        open_extras(j, s, first, last, thread, &a)
+        open_extras(j, s, first, last, thread, a)
         set_place(&a.d_vectors, j.d_vector_rows + first * j.cell.vectors * nbytes, j.cell.vectors * j.hidden)
-    own_panels(j, &a, phase, thread, threads)
     for i in range(phase.products):
         b, product = &j.cell.backward_product[phase.first + i], &a.p[i]
-        product.rows, product.cols, product.packed_a, product.lda = last - first, j.hidden, 0, S * j.hidden
-        product.descending, product.w = s & 1, j.back_hh[phase.first + i]
+        product.rows, product.descending = last - first, s & 1
         product.k = product.k_panel = b.gates * j.hidden
         if b.state < 0:
             product.a = slot_at(j, s, first, b.slot)
@@ -125,24 +134,31 @@ cdef void backward_rows(Job *j, Py_ssize_t s, int p, Py_ssize_t first, Py_ssize_
             product.a = slot_at(j, s + 1, first, b.slot)
     a.p[0].rows = last - first
     if j.index >= 0:
-        j.kernels.backward[j.index][p].run(&a)
+        j.kernels.backward[j.index][p].run(a)
     else:
         a.phase = phase
-        j.kernels.interpret(&a)
+        j.kernels.interpret(a)
 
 
-cdef void backward_step(Job *j, Py_ssize_t s, bint at_edge, int thread, int threads) noexcept nogil:
+cdef inline void backward_step(Job *j, Py_ssize_t s, bint begins, int thread, int threads, rf_step *a) noexcept nogil:
+    """One step of this thread's rows or units. begins: it is the first step that is done of a window, the last in time."""
     cdef Py_ssize_t first, last, going
     cdef int p
     own_rows(j, thread, rows_at(&j.order, s), &first, &last)
     going = max(first, min(last, rows_at(&j.order, s + 1)))
+    if begins:
+        a.vectors, a.p[0].cols, a.slots.ld = j.vectors, j.hidden, j.cell.slots * j.hidden
     if j.order.ragged:
         gather(j, s, thread, threads)
     if j.cell.row_saved:
         keep_row_values(j, s, thread, True)
     for p in range(j.cell.backward_phases):
-        backward_rows(j, s, p, first, going, False, at_edge, thread, threads)
-        backward_rows(j, s, p, going, last, True, False, thread, threads)
+        if begins or j.cell.backward_phases > 1:
+            open_back_phase(j, p, thread, threads, a)
+        if first < going:
+            backward_rows(j, s, p, first, going, False, begins, thread, a)
+        if going < last:
+            backward_rows(j, s, p, going, last, True, False, thread, a)
         step_barrier(j, threads)
     if j.cell.extras or j.cell.row_inputs:
         scatter(j, s, thread)
@@ -361,9 +377,10 @@ cdef bint recompute(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int thread
 cdef bint backward_window(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int threads) noexcept nogil:
     """Steps s1-1 down to s0. True: the call is to end. Where a step has barriers, all threads leave at the same one."""
     cdef Py_ssize_t s
+    cdef rf_step a
     cdef bint stop
     for s in range(s1 - 1, s0 - 1, -1):
-        backward_step(j, s, s + 1 == s1, thread, threads)
+        backward_step(j, s, s + 1 == s1, thread, threads, &a)
         if s > s0 and (s - s0) % j.chunk == 0:
             stop = interrupted(j, thread)
             if team_agree(threads, stop) if j.by_units else stop:

@@ -2,7 +2,8 @@
 """One call of one layer in one direction: arrays to addresses, threads and scratch found, the loops run without the GIL.
 
 The callers (_engine/forward.py, _engine/tapes.py) pass arrays that were checked: dtype, shape, contiguous last axis. x, y, dy
-and dx are (T, B, n) with any strides of T and B; all others are C-contiguous. Nothing here is seen by users.
+and dx are (T, B, n) with any strides of T and B or, if lengths differ, packed: (R, n), see View; all others are C-contiguous.
+Nothing here is seen by users.
 """
 cimport cython
 cimport numpy as cnp
@@ -72,12 +73,21 @@ cdef char *address(array) noexcept:
     return <char *>cnp.PyArray_DATA(<cnp.ndarray>array) if array is not None else NULL
 
 
-cdef void set_view(View *v, array) noexcept:
+cdef void set_view(View *v, array, bint packed=False) noexcept:
     cdef cnp.ndarray a
-    v.data, v.step, v.row = NULL, 0, 0
+    v.data, v.step, v.row, v.packed = NULL, 0, 0, packed
     if array is not None:
         a = <cnp.ndarray>array
-        v.data, v.step, v.row = <char *>cnp.PyArray_DATA(a), cnp.PyArray_STRIDE(a, 0), cnp.PyArray_STRIDE(a, 1)
+        v.data, v.step, v.row = <char *>cnp.PyArray_DATA(a), cnp.PyArray_STRIDE(a, 0), cnp.PyArray_STRIDE(a, 0 if packed else 1)
+
+
+cdef bint is_packed(array) noexcept:
+    """Of x, y, dy and dx."""
+    return array is not None and cnp.PyArray_NDIM(<cnp.ndarray>array) == 2
+
+
+cdef Py_ssize_t last_axis(array) noexcept:
+    return cnp.PyArray_DIM(<cnp.ndarray>array, cnp.PyArray_NDIM(<cnp.ndarray>array) - 1)
 
 
 cdef void set_weights(Job *j, Weights w) noexcept nogil:
@@ -196,7 +206,7 @@ cdef void place_states(Job *j, Pieces *p, bint turns) noexcept nogil:
             j.state[i].turn[1] = take_piece(p, 0 if j.cell.state[i].in_place else nbytes)
         if j.order.ragged:
             j.state[i].first_rows = take_piece(p, nbytes)
-    if turns and not j.cell.y_is_state and (j.order.ragged or j.recomputing):
+    if turns and not j.cell.y_is_state and (not side_by_side(&j.y, &j.order) or j.recomputing):
         j.y_rows = take_piece(p, nbytes)
 
 
@@ -317,7 +327,7 @@ cdef Py_ssize_t keep_states(Job *j, Record kept, Py_ssize_t rows) except -1:
 
 def forward(Weights w, x, y, tuple first, tuple last, bint reverse, RowOrder order, bint record, Py_ssize_t checkpoint_every,
             int threads, tuple extras=()):
-    """Writes y (T, B, H) and each last state (B, H) from the first ones. Returns the Record when recording, else None.
+    """Writes y and each last state (B, H) from x and the first ones. Returns the Record when recording, else None.
 
     checkpoint_every: steps between kept states or 0. extras: inputs and draws in the cell's order, those of every unit
     (T, B, H), then those of one number a row (T, B). Past the ends of samples y is zeros. Raises what a signal's handler raises; y and the
@@ -326,23 +336,28 @@ def forward(Weights w, x, y, tuple first, tuple last, bint reverse, RowOrder ord
     cdef Record kept = Record()
     cdef Job *j = &kept.job
     cdef Ear ear
-    cdef Py_ssize_t T = cnp.PyArray_DIM(<cnp.ndarray>x, 0), B = cnp.PyArray_DIM(<cnp.ndarray>x, 1), each
+    cdef Py_ssize_t T, B, each
     cdef Buffer extra = extras_of(w.cell, extras)
     cdef bint done
     cdef int i, copied = 0
-    if cnp.PyArray_DIM(<cnp.ndarray>x, 2) != w.input_size or cnp.PyArray_DIM(<cnp.ndarray>y, 2) != w.hidden_size:
+    if last_axis(x) != w.input_size or last_axis(y) != w.hidden_size:
         raise ValueError("rnnfast: the sizes of a layer do not fit its weights; make a new layer")  # its attributes were forced
     if len(first) != w.cell.states or len(last) != w.cell.states:
         raise ValueError(f"rnnfast: expected {w.cell.states} states, got {len(first)} and {len(last)}")
+    padded = y if is_packed(x) else x
+    if is_packed(padded):
+        T, B = order.steps, order.batch
+    else:
+        T, B = cnp.PyArray_DIM(<cnp.ndarray>padded, 0), cnp.PyArray_DIM(<cnp.ndarray>padded, 1)
     set_weights(j, w)
     set_order(j, T, B, reverse, order)
-    set_view(&j.x, x)
-    set_view(&j.y, y)
+    set_view(&j.x, x, is_packed(x))
+    set_view(&j.y, y, is_packed(y))
     j.extra = <Extra *>extra.data if extra is not None else NULL
     for i in range(w.cell.states):
         j.state[i].first, j.state[i].last = address(first[i]), address(last[i])
         copied += not is_y(j, i)
-    j.h_in_y = not j.order.ragged and w.cell.y_is_state
+    j.h_in_y = w.cell.y_is_state and side_by_side(&j.y, &j.order)
     j.checkpoint_every = checkpoint_every if record else 0
     if record:
         kept.weights, kept.arrays, kept.extra = w, (x, y, first, order, extras), extra
@@ -388,7 +403,7 @@ def prepare(Record kept, dx, int threads, tuple d_extras=()):
         kept.slots = slots
     for i in range(len(d_extras)):  # as many as there are
         set_view(&j.extra[i].d, d_extras[i])
-    set_view(&j.dx, dx)
+    set_view(&j.dx, dx, is_packed(dx))
     threads = plan_threads(j, threads, flops_of_call(j, 2))
     j.save, j.h_in_y, j.recomputing = True, False, True
     nbytes = place_backward(j, NULL, threads)
@@ -417,8 +432,8 @@ def backward(Record kept, dy, tuple d_last, dx, tuple d_first, dict d_params, d_
     cdef Ear ear
     d_w_ih, d_w_hh = d_params["weight_ih"], d_params.get("weight_hh")
     memcpy(j, &kept.job, job_bytes(kept.job.cell))
-    set_view(&j.dy, dy)
-    set_view(&j.dx, dx)
+    set_view(&j.dy, dy, is_packed(dy))
+    set_view(&j.dx, dx, is_packed(dx))
     j.save, j.h_in_y, j.recomputing = True, False, True
     open_ear(&ear, is_long(j, 2))
     base = kept.scratch.data if kept.scratch is not None else scratch_open(place_backward(j, NULL, kept.threads))

@@ -28,9 +28,9 @@ cdef void begin_rows(Job *j, int thread) noexcept nogil:
 
 
 cdef void clear_ends(const Order *o, const View *v, Py_ssize_t nbytes, int thread, int threads) noexcept nogil:
-    """Zeros past the ends of samples in a (T, B, n) array of rows of nbytes; each thread every so many times."""
+    """Zeros past the ends of samples in an array of rows of nbytes that has them; each thread every so many times."""
     cdef Py_ssize_t t = thread, row
-    while o.ragged and t < o.T:
+    while o.ragged and not v.packed and t < o.T:
         for row in range(o.active[min(t, o.S)], o.B):
             memset(v.data + t * v.step + o.sample[row] * v.row, 0, nbytes)
         t += threads
@@ -87,10 +87,9 @@ cdef void compute_ahead(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int th
         first += n
 
 
-cdef inline void place_state(Job *j, Py_ssize_t s, Py_ssize_t first, int i, rf_rows *before, rf_rows *after) noexcept nogil:
-    """Where state i is, of rows `first` and on, before and after step s of a forward pass."""
-    cdef State *state = &j.state[i]
-    cdef bint in_place = j.cell.state[i].in_place, kept = j.save and j.cell.state[i].kept and not is_y(j, i)
+cdef inline void place_before(Job *j, Py_ssize_t s, Py_ssize_t first, int i, rf_rows *before) noexcept nogil:
+    """Where state i is, of rows `first` and on, before step s of a forward pass, if s is the first of a window. Later it is
+    where the step before has left it."""
     cdef Py_ssize_t skipped = first * j.hidden * j.itemsize
     set_place(before, NULL, j.hidden)
     if s == 0:
@@ -99,16 +98,20 @@ cdef inline void place_state(Job *j, Py_ssize_t s, Py_ssize_t first, int i, rf_r
         set_place(before, at(&j.y, &j.order, s - 1, first), elements(j, j.y.row))
     elif j.recomputing and not is_y(j, i) and at_checkpoint(j, s):
         before.at = checkpoint_at(j, i, s, first)
-    elif kept:
+    elif j.save and j.cell.state[i].kept and not is_y(j, i):
         before.at = kept_at(j, i, s - 1, first)
     else:
-        before.at = state.turn[0 if in_place else (s - 1) & 1] + skipped
+        before.at = j.state[i].turn[0 if j.cell.state[i].in_place else (s - 1) & 1] + skipped
+
+
+cdef inline void place_after(Job *j, Py_ssize_t s, Py_ssize_t first, int i, rf_rows *after) noexcept nogil:
+    """Where state i is, of rows `first` and on, after step s of a forward pass."""
     if i == 0 and j.h_in_y:
         set_place(after, at(&j.y, &j.order, s, first), elements(j, j.y.row))
-    elif kept:
+    elif j.save and j.cell.state[i].kept and not is_y(j, i):
         set_place(after, kept_at(j, i, s, first), j.hidden)
     else:
-        set_place(after, state.turn[0 if in_place else s & 1] + skipped, j.hidden)
+        set_place(after, j.state[i].turn[0 if j.cell.state[i].in_place else s & 1] + first * j.hidden * j.itemsize, j.hidden)
 
 
 cdef void keep_checkpoint(Job *j, int i, Py_ssize_t s, const rf_rows *before, Py_ssize_t first, Py_ssize_t last,
@@ -181,17 +184,41 @@ cdef void keep_row_values(Job *j, Py_ssize_t s, int thread, bint back) noexcept 
                 memcpy(kept + v * j.itemsize, values, j.itemsize)
 
 
-cdef void open_step(Job *j, Py_ssize_t s, Py_ssize_t first, Py_ssize_t last, int thread, int threads,
-                    rf_step *a) noexcept nogil:
-    """Fills the step kernels' argument for rows first .. last of step s: all but the products' operands and panels."""
+cdef inline const rf_phase *phase_at(const Job *j, int p) noexcept nogil:
+    return &j.cell.rest[p] if j.hoists else &j.cell.forward[p]
+
+
+cdef void open_phase(Job *j, int p, int thread, int threads, rf_step *a) noexcept nogil:
+    """What is the same in all steps about the products of phase p: their sizes, weights and panels."""
+    cdef const rf_phase *phase = phase_at(j, p)
+    cdef rf_product *product
     cdef int i
+    own_panels(j, a, phase, thread, threads)
+    for i in range(phase.products):
+        product = &a.p[i]
+        product.cols, product.k, product.k_panel, product.packed_a = j.hidden, j.hidden, j.hidden, 0
+        product.w, product.w_rows, product.w_step = j.hh[phase.first + i], NULL, j.hh_step
+        if product.w == NULL:
+            product.w_rows = j.hh_rows[phase.first + i]
+
+
+cdef inline void open_step(Job *j, Py_ssize_t s, Py_ssize_t first, Py_ssize_t last, bint begins, int thread, int threads,
+                           rf_step *a) noexcept nogil:
+    """Fills the step kernels' argument for rows first .. last of step s, but for products. begins: it is the first step that
+    uses it, else it holds what the step before has left; steps of 0.2 us show every line here that could stand elsewhere."""
+    cdef int i
+    if begins:
+        a.save, a.vectors = j.save, j.vectors
+        a.slots.ld, a.p[0].cols = j.cell.slots * j.hidden, j.hidden
     for i in range(j.cell.states):
-        place_state(j, s, first, i, &a.before[i], &a.after[i])
+        if begins:
+            place_before(j, s, first, i, &a.before[i])
+        else:
+            a.before[i] = a.after[i]
+        place_after(j, s, first, i, &a.after[i])
         if j.checkpoint_every and not j.recomputing and not is_y(j, i) and at_checkpoint(j, s):
             keep_checkpoint(j, i, s, &a.before[i], first, last, thread, threads)
-    a.save, a.vectors = j.save, j.vectors
-    set_place(&a.slots, slot_at(j, s, first, 0), j.cell.slots * j.hidden)
-    a.p[0].cols = j.hidden
+    a.slots.at = slot_at(j, s, first, 0)
     a.p[0].rows = last - first
     if j.index < 0:
         open_extras(j, s, first, last, thread, a)
@@ -201,29 +228,18 @@ cdef void open_step(Job *j, Py_ssize_t s, Py_ssize_t first, Py_ssize_t last, int
             set_place(&a.y, at(&j.y, &j.order, s, first), elements(j, j.y.row))
 
 
-cdef inline const rf_phase *phase_at(const Job *j, int p) noexcept nogil:
-    return &j.cell.rest[p] if j.hoists else &j.cell.forward[p]
-
-
-cdef void run_phase(Job *j, Py_ssize_t s, Py_ssize_t first, int p, rf_step *a) noexcept nogil:
+cdef inline void run_phase(Job *j, Py_ssize_t s, Py_ssize_t first, int p, rf_step *a) noexcept nogil:
     """Phase p of an open step, for the panels that are set."""
     cdef const rf_phase *phase = phase_at(j, p)
-    cdef const rf_forward_product *f
-    cdef rf_product *product
-    cdef const rf_rows *source
-    cdef int i
+    cdef Py_ssize_t rows = a.p[0].rows
+    cdef int i, source
     for i in range(phase.products):
-        f, product = &j.cell.forward_product[phase.first + i], &a.p[i]
-        if f.source < 0:
-            source = &a.before[RF_SRC_STATE - f.source]
-            product.a, product.lda = source.at, source.ld
+        source = j.cell.forward_product[phase.first + i].source
+        if source < 0:
+            a.p[i].a, a.p[i].lda = a.before[RF_SRC_STATE - source].at, a.before[RF_SRC_STATE - source].ld
         else:
-            product.a, product.lda = slot_at(j, s, first, f.source), a.slots.ld
-        product.rows, product.cols, product.k, product.k_panel = a.p[0].rows, j.hidden, j.hidden, j.hidden
-        product.packed_a, product.descending = 0, (s ^ j.panels_descend) & 1
-        product.w, product.w_rows, product.w_step = j.hh[phase.first + i], NULL, j.hh_step
-        if product.w == NULL:
-            product.w_rows = j.hh_rows[phase.first + i]
+            a.p[i].a, a.p[i].lda = slot_at(j, s, first, source), a.slots.ld
+        a.p[i].rows, a.p[i].descending = rows, (s ^ j.panels_descend) & 1
     if j.index >= 0:
         j.kernels.forward[j.index][p].run(a)
     else:
@@ -231,17 +247,19 @@ cdef void run_phase(Job *j, Py_ssize_t s, Py_ssize_t first, int p, rf_step *a) n
         j.kernels.interpret(a)
 
 
-cdef void close_step(Job *j, Py_ssize_t s, Py_ssize_t first, const rf_step *a, int thread) noexcept nogil:
+cdef inline void close_step(Job *j, Py_ssize_t s, Py_ssize_t first, const rf_step *a, int thread) noexcept nogil:
     """Writes what must stand elsewhere: whole rows, however the step was split."""
     cdef Order *o = &j.order
-    cdef Py_ssize_t nbytes = j.hidden * j.itemsize, row, to_row = min(j.row_bounds[thread + 1], rows_at(o, s))
+    cdef Py_ssize_t nbytes = j.hidden * j.itemsize, row, to_row
     cdef const char *y = j.state[0].turn[s & 1] if j.cell.y_is_state else j.y_rows
+    cdef bint y_elsewhere = not j.h_in_y and y != NULL
     cdef int i
     if j.save and j.cell.row_saved:
         keep_row_values(j, s, thread, False)
-    if j.recomputing:
+    if j.recomputing or not (y_elsewhere or rows_at(o, s + 1) < rows_at(o, s)):
         return
-    if not j.h_in_y and y != NULL:
+    to_row = min(j.row_bounds[thread + 1], rows_at(o, s))
+    if y_elsewhere:
         for row in range(j.row_bounds[thread], to_row):
             memcpy(at(&j.y, o, s, row), y + row * nbytes, nbytes)
     for row in range(max(j.row_bounds[thread], rows_at(o, s + 1)), to_row):  # these have ended
@@ -250,30 +268,31 @@ cdef void close_step(Job *j, Py_ssize_t s, Py_ssize_t first, const rf_step *a, i
                    <char *>a.after[i].at + (row - first) * a.after[i].ld * j.itemsize, nbytes)
 
 
-cdef void forward_step(Job *j, Py_ssize_t s, int thread, int threads) noexcept nogil:
+cdef inline void forward_step(Job *j, Py_ssize_t s, bint begins, int thread, int threads, rf_step *a) noexcept nogil:
     """One step of this thread's rows or units: every phase of the cell, then what must be written elsewhere."""
     cdef Py_ssize_t first, last
-    cdef rf_step a
-    cdef int p
+    cdef int phases = j.cell.rest_phases if j.hoists else j.cell.forward_phases, p
     own_rows(j, thread, rows_at(&j.order, s), &first, &last)
     if first >= last:
         return
     if j.order.ragged and j.cell.extras:
         gather_extras(j, s, j.row_bounds[thread], min(j.row_bounds[thread + 1], rows_at(&j.order, s)))
         step_barrier(j, threads)
-    open_step(j, s, first, last, thread, threads, &a)
-    for p in range(j.cell.rest_phases if j.hoists else j.cell.forward_phases):
-        own_panels(j, &a, phase_at(j, p), thread, threads)
-        run_phase(j, s, first, p, &a)
+    open_step(j, s, first, last, begins, thread, threads, a)
+    for p in range(phases):
+        if begins or phases > 1:
+            open_phase(j, p, thread, threads, a)
+        run_phase(j, s, first, p, a)
         step_barrier(j, threads)
-    close_step(j, s, first, &a, thread)
+    close_step(j, s, first, a, thread)
 
 
 cdef inline bint stands_alone(const Job *j, int threads) noexcept nogil:
     """The call is one step that single_step can do: packed weights; units split, if anything is; one phase; blocks that end
-    with panels."""
-    return (j.ih != NULL and j.order.S == 1 and j.cell.forward_phases == 1 and j.cell.forward_products == 1
-            and in_line(&j.x, &j.order) and (threads == 1 or j.by_units) and j.hidden % j.kernels.width == 0)
+    with panels; all rows at work."""
+    return (j.ih != NULL and j.order.S == 1 and not j.order.ragged
+            and j.cell.forward_phases == 1 and j.cell.forward_products == 1 and in_line(&j.x, &j.order)
+            and (threads == 1 or j.by_units) and j.hidden % j.kernels.width == 0)
 
 
 cdef void single_step(Job *j, int thread, int threads) noexcept nogil:
@@ -289,7 +308,8 @@ cdef void single_step(Job *j, int thread, int threads) noexcept nogil:
     cdef rf_step a
     cdef rf_gemm g
     cdef int gate
-    open_step(j, 0, 0, j.order.B, thread, threads, &a)
+    open_step(j, 0, 0, j.order.B, True, thread, threads, &a)
+    open_phase(j, 0, thread, threads, &a)
     begin_projection(j, 0, j.order.B, &g)
     g.p.descending = j.panels_descend
     blocks = (unit1 - unit0 + wide - 1) // wide
@@ -310,6 +330,7 @@ cdef bint forward_window(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int t
     """Steps s0 .. s1: their projection by all threads together, then each thread its rows or units. True: the call is to end,
     and the steps were not taken."""
     cdef Py_ssize_t s
+    cdef rf_step a
     project(j, s0, s1, thread, threads)
     if team_agree(threads, interrupted(j, thread)):
         return True
@@ -317,7 +338,7 @@ cdef bint forward_window(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int t
         compute_ahead(j, s0, s1, thread, threads)
         team_barrier(threads)
     for s in range(s0, s1):
-        forward_step(j, s, thread, threads)
+        forward_step(j, s, s == s0, thread, threads, &a)
     team_barrier(threads)
     return False
 

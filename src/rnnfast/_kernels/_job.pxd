@@ -7,9 +7,11 @@ from rnnfast._kernels._core cimport *
 
 
 cdef struct View:
-    # rows of a (T, B, n) array with contiguous last axis: row (t, b) is at data + t*step + b*row
+    # rows of a (T, B, n) array with contiguous last axis: row (t, b) is at data + t*step + b*row. Packed, if lengths differ:
+    # (R, n), the rows of time 0, then those of time 1, ..., each time's as Order has them; step is row
     char *data
     Py_ssize_t step, row
+    bint packed
 
 
 cdef struct Order:
@@ -147,7 +149,9 @@ cdef inline void window_rows(const Order *o, Py_ssize_t s0, Py_ssize_t s1, Py_ss
         end[0] = begin[0] + (s1 - s0) * o.B
 
 cdef inline char *at(const View *v, const Order *o, Py_ssize_t s, Py_ssize_t row) noexcept nogil:
-    """Address of the row of a (T, B, n) array that (s, row) reads or writes."""
+    """Address of the row of an array that (s, row) reads or writes."""
+    if v.packed:
+        return v.data + (o.first[time_of(o, s, row)] + row) * v.row
     return v.data + time_of(o, s, row) * v.step + sample_of(o, row) * v.row
 
 cdef inline char *slot_at(const Job *j, Py_ssize_t s, Py_ssize_t row, Py_ssize_t slot) noexcept nogil:
@@ -163,9 +167,13 @@ cdef inline Py_ssize_t gates_of(const Job *j) noexcept nogil:
     """Of the wider weight, in estimates of work."""
     return max(j.cell.x_gates, j.cell.h_gates)
 
+cdef inline bint side_by_side(const View *v, const Order *o) noexcept nogil:
+    """The rows of a step are equally far apart in the array: a step can use them in place."""
+    return not o.ragged or (v.packed and not o.reverse)
+
 cdef inline bint in_line(const View *v, const Order *o) noexcept nogil:
     """Stored rows are equally far apart in the array: a product can use it in place."""
-    return not o.ragged and (o.B == 1 or o.T == 1 or v.step == o.B * v.row)
+    return side_by_side(v, o) and (v.packed or o.B == 1 or o.T == 1 or v.step == o.B * v.row)
 
 cdef inline Py_ssize_t line_step(const View *v, const Order *o) noexcept nogil:
     return v.step if o.B == 1 else v.row
@@ -175,7 +183,7 @@ cdef inline Py_ssize_t rows_of_work(const Job *j, Py_ssize_t depth) noexcept nog
     return max(1, <Py_ssize_t>(CHUNK_FLOPS * <double>j.kernels.lanes / (2.0 * gates_of(j) * j.hidden * depth)))
 
 cdef inline char *row_address(const View *v, const Order *o, Py_ssize_t stored_row, Py_ssize_t *hint) noexcept nogil:
-    """Address of a stored row in a (T, B, n) array. hint: a step at or before the row's; moves on."""
+    """Address of a stored row in an array. hint: a step at or before the row's; moves on."""
     if not o.ragged:
         return v.data + (stored_row // o.B) * v.step + (stored_row % o.B) * v.row
     while o.first[hint[0] + 1] <= stored_row:

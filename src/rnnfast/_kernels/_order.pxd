@@ -4,7 +4,7 @@ from rnnfast._kernels._core cimport Buffer
 
 cdef class RowOrder:
     cdef Buffer memory
-    cdef Py_ssize_t steps               # S, the largest length
+    cdef readonly Py_ssize_t batch, steps, rows     # B, S, the largest length, and the sum of lengths
     # (B,) row -> sample; (B,) length of each row; (S+1,) rows at work at step s, 0 at S; (S+1,) stored row where step s begins,
     # the sum of lengths at S
     cdef Py_ssize_t *sample

@@ -1,6 +1,6 @@
 """Types of the compiled module _order."""
 
-from typing import final
+from typing import Final, final
 
 import numpy as np
 
@@ -10,6 +10,9 @@ Index = np.ndarray[tuple[int], np.dtype[np.intp]]
 class RowOrder:
     """Rows sorted by falling length, and how many of them are at work at each step."""
 
+    batch: Final[int]
+    steps: Final[int]  # the largest length
+    rows: Final[int]  # the sum of lengths
     def __init__(self, lengths: Index) -> None: ...
 
 def first_outside(lengths: Index, T: int) -> int:

@@ -18,6 +18,7 @@ cdef class RowOrder:
         for b in range(B):
             S = max(S, given[b])
         self.memory, self.steps = Buffer(2 * (B + S + 1) * sizeof(Py_ssize_t)), S
+        self.batch = B
         self.sample = <Py_ssize_t *>self.memory.data
         self.length = self.sample + B
         self.active = self.length + B
@@ -36,6 +37,7 @@ cdef class RowOrder:
         self.first[0] = 0
         for s in range(S):
             self.first[s + 1] = self.first[s] + self.active[s]
+        self.rows = self.first[S]
 
 
 def first_outside(cnp.ndarray lengths, Py_ssize_t T):

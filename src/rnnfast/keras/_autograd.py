@@ -1,4 +1,8 @@
-"""The bridge between torch's autograd and a pass on arrays."""
+"""The bridge between torch's autograd and a pass on arrays.
+
+It promises less than that of `rnnfast.torch` (rnnfast/torch/_passes.py), which has second derivatives and a second backward:
+Keras asks for neither, and a layer of Keras is one pass in one direction, with the weights in Keras's layout.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +37,8 @@ class _Recurrence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, job: Pass, *tensors: Any) -> Any:
         results, tape = _on_arrays(job, tensors, record=True)
-        # the tape keeps x and y by reference (weights and states are copied): saved, a change in place is torch's own error
+        # the tape keeps x and y by reference: saved, a change in place is torch's own error. Weights and states are copied, and
+        # not saved, unlike in rnnfast/torch/_passes.py: a stateful layer of Keras overwrites its states after each call
         ctx.save_for_backward(tensors[0], results[0])
         bias = tensors[3]
         ctx.job, ctx.tape, ctx.two_biases = job, tape, bias is not None and bias.ndim == 2

@@ -47,13 +47,17 @@ def unfit(call: Call) -> str | None:
             return problem
     dtype = keras.backend.standardize_dtype(kernel.dtype)
     if dtype not in ("float32", "float64"):
-        return f"dtype {dtype}"
-    if any(tuple(s.shape) != (x.shape[0], layer.cell.units) for s in call.states):
-        return f"an initial state that is not (batch, {layer.cell.units})"
-    if mask is not None and tuple(mask.shape) != tuple(x.shape[:2]):
-        return f"a mask of shape {tuple(mask.shape)}, not (batch, time)"
+        return f"rnnfast computes in float32 and float64, and the weights are {dtype}; make the layer with dtype='float32'"
+    for s in call.states:
+        if tuple(s.shape) != (expected := (x.shape[0], layer.cell.units)):
+            got = tuple(s.shape)
+            return f"rnnfast needs initial states of shape {expected} = (batch, units), and one has {got}; repeat or reshape it"
+    if mask is not None and tuple(mask.shape) != (expected := tuple(x.shape[:2])):
+        return f"rnnfast needs a mask of shape {expected} = (batch, time), and it has {tuple(mask.shape)}; reshape it"
     if mask is not None and layer.unroll and layer.go_backwards and keras.backend.backend() == "torch":
-        return "unroll, go_backwards and a mask together"
+        return (
+            "Keras's torch backend has an error for unroll, go_backwards and a mask together; make the layer with unroll=False"
+        )
     return None
 
 

@@ -20,7 +20,9 @@ def is_traced() -> bool:
 
 def foreign(tensor: Any) -> str | None:
     """What keeps rnnfast from reading this tensor, if anything does."""
-    return None if isinstance(tensor, np.ndarray) else f"a {type(tensor).__name__}"
+    if isinstance(tensor, np.ndarray):
+        return None
+    return f"rnnfast reads arrays of NumPy, and one is a {type(tensor).__name__}; pass np.asarray(x)"
 
 
 def array_of(tensor: Any) -> Array:

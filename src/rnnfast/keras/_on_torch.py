@@ -21,9 +21,15 @@ def is_traced() -> bool:
 
 
 def foreign(tensor: Any) -> str | None:
-    if type(tensor) not in (torch.Tensor, torch.nn.Parameter) or torch._C._are_functorch_transforms_active():
-        return f"a {type(tensor).__name__} in a transformation of torch"
-    return None if tensor.device.type == "cpu" and tensor.layout == torch.strided else f"a tensor on {tensor.device.type}"
+    if torch._C._are_functorch_transforms_active():
+        return "rnnfast cannot see into transformations of torch such as vmap, grad and jvp; call the model outside of them"
+    if type(tensor) not in (torch.Tensor, torch.nn.Parameter):
+        return f"rnnfast reads plain tensors, and one is a {type(tensor).__name__}; pass x.as_subclass(torch.Tensor)"
+    if tensor.device.type != "cpu":
+        return f"rnnfast computes on the CPU, and a tensor is on {tensor.device.type}; use the model under keras.device('cpu')"
+    if tensor.layout != torch.strided:
+        return f"rnnfast reads dense tensors, and one has the layout {tensor.layout}; pass x.to_dense()"
+    return None
 
 
 def array_of(tensor: Any) -> Array:

@@ -14,6 +14,7 @@ from rnnfast.keras._recipes import KINDS, Recipe, recipe_of
 from rnnfast.keras._report import forget
 
 _FUSED = tuple(kind.layer for kind in KINDS)
+_COMPILED = "torch.compile must see every operation, and cannot see into rnnfast; compile the model with jit_compile=False"
 _originals: dict[Any, Any] = {}  # class -> its own inner_loop, or None where it inherits one
 
 
@@ -47,7 +48,7 @@ def _replacing(owner: Any, original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def inner_loop(self: Any, sequences: Any, initial_state: Any, mask: Any, training: Any = False) -> Any:
         if is_traced():
-            note(self.name, type(self).__name__, False, "torch.compile (jit_compile=True), which must see every operation")
+            note(self.name, type(self).__name__, False, _COMPILED)
         elif not in_symbolic_scope():  # where only shapes are asked for
             found = _decide(self, sequences, initial_state, mask, bool(training))
             if not isinstance(found, str):
@@ -68,9 +69,9 @@ def _decide(layer: Any, x: Any, states: Any, mask: Any, training: bool) -> tuple
     if isinstance(recipe, str):
         return recipe
     if getattr(layer, "use_cudnn", None) is True:
-        return "use_cudnn=True"
+        return "use_cudnn=True asks for cuDNN, which runs on GPUs only; make the layer with use_cudnn='auto'"
     if max(rates) >= 1:
-        return "dropout of 1"
+        return "a dropout rate of 1 drops everything, which rnnfast leaves to Keras; make the layer with a lower rate"
     kernel, recurrent_kernel, bias = (
         None if w is None else keras.ops.convert_to_tensor(w)
         for w in (layer.cell.kernel, layer.cell.recurrent_kernel, layer.cell.bias)

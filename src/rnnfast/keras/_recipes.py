@@ -55,14 +55,16 @@ def recipe_of(layer: Any, recurrent_dropout: bool) -> Recipe | str:
     """How to compute this layer, or why it cannot be. recurrent_dropout: whether it acts in this call."""
     kind = next((kind for kind in KINDS if isinstance(layer, kind.layer)), None)
     if kind is None:
-        return "only the layers LSTM, GRU and SimpleRNN are fused"
+        return "only the layers LSTM, GRU and SimpleRNN run on rnnfast; use one of them instead of RNN around a cell"
     cell = layer.cell
     if type(cell) is not kind.cell:
-        return f"its cell is a {type(cell).__name__}, not a {kind.cell.__name__}"
+        name = kind.layer.__name__
+        return f"rnnfast computes {name} layers with {name}Cell, and the cell is {type(cell).__name__}; use the cell of {name}"
     activation, gate = cell.activation, getattr(cell, "recurrent_activation", keras.activations.sigmoid)
     for function in (activation, gate):
         if not _known(function):
-            return f"activation {getattr(function, '__name__', type(function).__name__)}"
+            known, got = checks.listed(sorted(_SAME)), getattr(function, "__name__", type(function).__name__)
+            return f"the activation {got} is not one that rnnfast has; use one of {known}, linear"
     return _recipe(kind, ACTIVATIONS[activation], ACTIVATIONS[gate], getattr(cell, "reset_after", None), recurrent_dropout)
 
 

@@ -10,7 +10,8 @@ from typing import NamedTuple
 class Row(NamedTuple):
     """One layer and one way in which it was computed.
 
-    layer: its name; kind: its class; fused: whether rnnfast computed it; how: with what, or why not; calls: how many.
+    layer: its name; kind: its class; fused: whether rnnfast computed it; how: with what, or why not and what to do about it;
+    calls: how many.
     """
 
     layer: str

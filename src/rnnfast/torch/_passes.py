@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rnnfast._engine.form import Index, Rows
 from rnnfast._types import Array, FloatDType
 from rnnfast.layers import Layer
 from rnnfast.stack_tape import StackTape
 
 Tensors: TypeAlias = Sequence[Tensor | None]
-Index: TypeAlias = np.ndarray[Any, np.dtype[np.intp]]
 # the dtypes that the kernels have
 NUMPY: dict[torch.dtype, FloatDType] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 KINDS = (Tensor, torch.nn.Parameter)  # of tensors whose memory is just what it seems: no subclass
@@ -59,32 +59,10 @@ def parameter(t: Any) -> Array:
     return a if a.flags.c_contiguous else np.ascontiguousarray(a)
 
 
-class Packing(NamedTuple):
-    """How a PackedSequence lies in a padded batch (T, B), whose samples are in the order of falling length: places: of each row
-    of the packed data, its number among the rows of the padded one."""
-
-    T: int
-    B: int
-    places: Index
-    lengths: Index
-
-    @classmethod
-    def of(cls, batch_sizes: Tensor) -> Packing:
-        """batch_sizes (T,): of a PackedSequence."""
-        sizes = batch_sizes.numpy()
-        mask = sizes[:, None] > np.arange(sizes[0])  # (T, B): True where a sample has a step
-        return cls(len(sizes), int(sizes[0]), np.flatnonzero(mask), mask.sum(0))
-
-    def pad(self, rows: Array) -> Array:
-        """(sum of lengths, n) -> (T, B, n), in which the padding is not set, since the kernels do not read it."""
-        width = rows.shape[1]
-        padded = np.empty((self.T * self.B, width), rows.dtype)
-        padded[self.places] = rows
-        return padded.reshape(self.T, self.B, width)
-
-    def unpad(self, padded: Array) -> Array:
-        """(T, B, n) -> (sum of lengths, n)"""
-        return padded.reshape(self.T * self.B, -1).take(self.places, axis=0)
+def lengths_of(batch_sizes: Tensor) -> Index:
+    """(B,) lengths of the samples of a PackedSequence, in its order; batch_sizes (T,): how many samples have each step."""
+    sizes = batch_sizes.numpy()
+    return len(sizes) - np.searchsorted(sizes[::-1], np.arange(sizes[0]), side="right")
 
 
 class Pass(NamedTuple):
@@ -92,31 +70,30 @@ class Pass(NamedTuple):
     the parameters.
 
     layer: of the form of the pass, without parameters. states: how many there are. inputs: names of the cell's inputs. lengths:
-    of the samples, for batches that are not packed. seed: of the random numbers, if there are any. again: the same pass by
-    PyTorch's own operations, (y, *states) of tensors, for derivatives of derivatives; None where there is none.
+    of the samples. packed: whether x has the rows of a PackedSequence. seed: of random numbers, if there are any. again: the
+    same pass by PyTorch's own operations, (y, *states) of tensors, for derivatives of derivatives; None where there is none.
     """
 
     layer: Layer[Any]
     states: int
     inputs: tuple[str, ...] = ()
     lengths: Any = None
-    packing: Packing | None = None
+    packed: bool = False
     seed: int | None = None
     again: Callable[..., Sequence[Tensor]] | None = None
 
-    def given(self, tensors: Tensors) -> tuple[Layer[Any], Array, Any, Any, Any]:
+    def given(self, tensors: Tensors) -> tuple[Layer[Any], Array | Rows, Any, Any, Any]:
         """The layer with parameters, and its arguments x, state, lengths and inputs."""
         blank, last = self.layer, 1 + self.states + len(self.inputs)
         layer: Layer[Any] = blank.__new__(type(blank))  # of this call alone: any number of threads may call a module
         layer.__dict__.update(blank.__dict__, _params=dict(zip(blank._shapes, map(parameter, tensors[last:]), strict=True)))
         x, *states = [None if t is None else array(t) for t in tensors[: 1 + self.states]]
         assert x is not None
-        inputs, lengths = None, self.lengths
+        inputs = None
         if self.inputs:
             inputs = dict(zip(self.inputs, map(array, tensors[1 + self.states : last]), strict=True))
-        if self.packing is not None:
-            x, lengths = self.packing.pad(x), self.packing.lengths
-        return layer, x, tuple(states) if self.states > 1 else states[0], lengths, inputs
+        rows = Rows(x, self.lengths) if self.packed else x
+        return layer, rows, tuple(states) if self.states > 1 else states[0], None if self.packed else self.lengths, inputs
 
     def record(self, tensors: Tensors) -> tuple[Array, tuple[Array, ...], StackTape[Any]]:
         """y, the final states and the tape."""
@@ -126,7 +103,7 @@ class Pass(NamedTuple):
 
     def results(self, y: Array, last: tuple[Array, ...]) -> tuple[Tensor, ...]:
         """As tensors."""
-        return (torch.from_numpy(y if self.packing is None else self.packing.unpad(y)), *map(torch.from_numpy, last))
+        return (torch.from_numpy(y), *map(torch.from_numpy, last))
 
     def infer(self, tensors: Tensors) -> tuple[Tensor, ...]:
         """y and the final states, no tape."""
@@ -138,15 +115,11 @@ class Pass(NamedTuple):
 
     def gradients(self, tape: StackTape[Any], needs: Sequence[bool], dy: Tensor | None, *dlast: Tensor | None) -> Tensors:
         """Of the tensors, None where they are not needed."""
-        packing = self.packing
         d = None if dy is None else array(dy)
-        if packing is not None and d is not None:
-            d = packing.pad(d)
         ends = tuple([None if t is None else array(t) for t in dlast])
         need_inputs = any(needs[1 + self.states : 1 + self.states + len(self.inputs)])
         g = tape.backward(d, ends if self.states > 1 else ends[0], need_x=needs[0], need_inputs=need_inputs)
-        dx = g.x if packing is None or g.x is None else packing.unpad(g.x)
-        found = [dx, *(g.state if self.states > 1 else (g.state,)), *(g.inputs.get(k) for k in self.inputs)]
+        found = [g.x, *(g.state if self.states > 1 else (g.state,)), *(g.inputs.get(k) for k in self.inputs)]
         found += g.params.values()
         return [None if a is None or not need else torch.from_numpy(a) for a, need in zip(found, needs, strict=True)]
 

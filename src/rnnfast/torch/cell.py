@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,12 +18,15 @@ from rnnfast.torch._passes import NUMPY, Pass, drawn_seed, ordinary, plain, run
 
 
 class Cell(torch.nn.Module):
-    """A recurrent module whose cell is a formula: of a class that `rnnfast.cell` made, such as those of `rnnfast.zoo`.
+    """A recurrent module of a layer class of rnnfast: of one that `rnnfast.cell` made, such as those of `rnnfast.zoo`, or of a
+    built-in one.
 
     Parameters
     ----------
     cell : type
-        The layer class, for example ``rnnfast.zoo.LayerNormLSTM``. `rnnfast.SimpleRNN`, `LSTM` and `GRU` are accepted as well.
+        The layer class, for example ``rnnfast.zoo.LayerNormLSTM``. `rnnfast.SimpleRNN`, `LSTM` and `GRU` run in their own
+        kernels. `rnnfast.torch.RNN`, `LSTM` and `GRU` compute the same, have the interface of PyTorch's modules, second
+        derivatives and a fallback to PyTorch, but no nonlinearity="sigmoid" or "identity" and no reset_after=False.
     input_size, hidden_size, num_layers : int
         I, H and the number of layers; D below is the number of directions, T that of time steps, B that of samples.
     bias, batch_first, dropout, bidirectional
@@ -30,7 +34,7 @@ class Cell(torch.nn.Module):
     dtype : torch.float32 or torch.float64, optional
         Of the parameters; None is PyTorch's default dtype.
     **options
-        Those of the cell.
+        Those of the cell, such as ``reset_after=False`` of `rnnfast.GRU`.
 
     Raises
     ------
@@ -203,4 +207,5 @@ def _check_tensor(name: str, t: Any, dtype: str) -> None:
         raise checks.wrong_type(name, "a torch.Tensor", t)
     if not plain(t) or t.dtype is not getattr(torch, dtype):
         got = f"{type(t).__name__} of {t.dtype} on {t.device}, {t.layout}"
-        raise TypeError(f"{name}: expected a plain tensor of torch.{dtype}, as the parameters, on the CPU, got {got}")
+        remedy = f"; use {checks.cast(name, np.dtype(dtype), t)}" if t.dtype is not getattr(torch, dtype) else ""
+        raise TypeError(f"{name}: expected a plain tensor of torch.{dtype}, as the parameters, on the CPU, got {got}{remedy}")

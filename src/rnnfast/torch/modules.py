@@ -14,7 +14,7 @@ from rnnfast._engine.form import Form
 from rnnfast.layers import GRU as GRULayer
 from rnnfast.layers import LSTM as LSTMLayer
 from rnnfast.layers import Layer, SimpleRNN
-from rnnfast.torch._passes import KINDS, NUMPY, Packing, Pass, drawn_seed, ordinary, plain, run
+from rnnfast.torch._passes import KINDS, NUMPY, Pass, drawn_seed, lengths_of, ordinary, plain, run
 
 LAYERS: dict[str, tuple[type[Layer[Any]], dict[str, Any]]] = {  # PyTorch's mode -> the layer class and its options
     "RNN_TANH": (SimpleRNN, {"nonlinearity": "tanh"}),
@@ -88,7 +88,7 @@ class _Accelerated(torch.nn.RNNBase):
             what = what._replace(seed=drawn_seed())
         if packed:
             again = partial(_by_torch, self.mode, what.layer._form, batch_sizes=batch_sizes)
-            what = what._replace(packing=Packing.of(batch_sizes), again=again)
+            what = what._replace(lengths=lengths_of(batch_sizes), packed=True, again=again)
         compute = run if _compiler() is None else _unseen()
         y, *last = compute(what, (x, *initial, *flat))
         if unsorted_indices is not None:

@@ -68,10 +68,18 @@ def _parameters(argument: str, number: int, given: Any, names: list[str]) -> lis
         raise checks.wrong_value(argument, f"values for the activations that have one ({which}) alone, in their order", values)
     found: list[float | None] = [None] * len(names)
     for place, i in enumerate(takers):
-        found[i] = float(values[place]) if place < len(values) else ACTIVATIONS[names[i]].defaults[number]
+        found[i] = as_float(argument, values[place]) if place < len(values) else ACTIVATIONS[names[i]].defaults[number]
         if found[i] is None:
             raise checks.wrong_value(argument, f"a value for {names[i]}, which has no default", given)
     return found
+
+
+def as_float(argument: str, value: Any) -> float:
+    """As a float; an integer may be too large for one."""
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{argument}: expected a number that a float64 holds, got a larger integer") from None
 
 
 def _listed(name: str, value: Any, kind: Any, what: str) -> list[Any]:
