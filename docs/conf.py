@@ -26,6 +26,7 @@ version = release = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc"]
 exclude_patterns = ["img"]
+highlight_language = "none"  # of blocks that name no language, such as what a program prints
 default_role = "py:obj"  # `name` in a docstring is a link if there is such a public name
 add_module_names = False
 myst_enable_extensions = ["colon_fence"]

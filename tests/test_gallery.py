@@ -42,3 +42,21 @@ def test_the_page_on_file_is_of_this_generator():
         printed = re.findall(r"```\n(.*)\n```", part, re.DOTALL)[0]
         assert plain(part) == plain(gallery.section(show, printed, 0, []))
         assert not show.picture or (DOCS / "img" / f"gallery-{show.picture}").exists()
+
+
+def test_one_section_anew(monkeypatch):
+    """The others stay as they are, and versions of the packages named are told."""
+    shows = (gallery.Show("sine", "Waves", "Learns."), gallery.Show("embed_c", "In C", "Plays.", packages=("numpy",)))
+    monkeypatch.setattr(gallery, "SHOWS", shows)
+    monkeypatch.setattr(gallery, "run", lambda show: ("the same bits", 2.0))
+    before = "# Gallery\n\nMachine\n\n## Against PyTorch\n\ntable\n\n## Waves\n\nas it was\n"
+    after = gallery.renewed(before, ["embed_c"], [])
+    assert after.startswith(before + "\n## In C\n\nPlays.\n\n`cd examples/embed_c && python setup.py build_ext --inplace && ")
+    assert f"python main.py` takes 2 s. With numpy {np.__version__}, 20" in after and after.endswith("the same bits\n```\n")
+    assert "as it was" not in gallery.renewed(after, ["sine"], [])
+
+
+def test_every_program_is_shown():
+    examples = DOCS.parent / "examples"
+    programs = {path.stem for path in examples.glob("*.py")} | {path.parent.name for path in examples.glob("*/main.py")}
+    assert {show.program for show in gallery.SHOWS} == programs - {"common"}

@@ -77,9 +77,19 @@ static double ulp_of(double e) /* of a normal e */
     return ldexp(1, exponent - (itemsize == 4 ? 24 : 53));
 }
 
+/* By how many ULP of float64 the functions of long double may themselves be wrong. In musl on AArch64 they are those of double,
+ * whose 0.52 ULP count twice in a sigmoid just below a power of 2; elsewhere the whole type may be double. */
+static double wide_error(void)
+{
+    volatile const double x = 1.0 / 3;
+    if (itemsize == 4 || expl(x) != (wide)exp(x)) return 0;
+    return LDBL_MANT_DIG > DBL_MANT_DIG ? 1.1 : 3;
+}
+
 static void check_function(int f, const void *x, ptrdiff_t n)
 {
     static double y[CHUNK]; /* room for either type */
+    const double bound = functions[f].ulp + wide_error();
     apply(number_of(functions[f].name), x, NULL, NULL, y, n);
     for (ptrdiff_t i = 0; i < n; ++i) {
         const double given = at(x, i), got = at(y, i), a = fabs(given) < tiny() ? copysign(0, given) : given;
@@ -99,8 +109,8 @@ static void check_function(int f, const void *x, ptrdiff_t n)
             /* without a fused multiply-add, sigmoid's 2^n q is flushed to zero where it is subnormal */
             const int unfused = strcmp(isa, "scalar") == 0 && strcmp(functions[f].name, "sigmoid") == 0;
             if (unfused && fabsl(got - exact) <= tiny()) continue;
-            if (isinf(got) && size > largest() * (1 - functions[f].ulp * epsilon())) continue;
-            if (!(error <= functions[f].ulp)) wrong(functions[f].name, a, 0, 0, got, (double)exact);
+            if (isinf(got) && size > largest() * (1 - bound * epsilon())) continue;
+            if (!(error <= bound)) wrong(functions[f].name, a, 0, 0, got, (double)exact);
             if (error > worst_ulp) worst_ulp = error, worst_at = a;
         }
     }
