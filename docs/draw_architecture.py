@@ -27,7 +27,7 @@ PARTS = [
 ]
 # what stands beside it: name, what it is, the part beside which it is drawn, and whether that part uses it or is used by it
 BESIDE = [
-    ("nn/ torch/ keras/ onnx.py", ["training kit; models and", "weights of other libraries"], 1, False),
+    ("nn/ torch/ keras/ onnx/", ["training kit; models and", "weights of other libraries"], 1, False),
     ("cells/ formula/ zoo/", ["a cell: its numbers, or", "a formula and its plan"], 2, True),
     ("reference.py proof/", ["plain NumPy, against which", "the kernels are checked"], 3, False),
 ]

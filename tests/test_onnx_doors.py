@@ -589,7 +589,7 @@ def test_formulas_are_computed_by_onnx_itself():
 
 
 def test_each_cell_of_the_zoo_is_written_or_refused_with_a_reason():
-    written = importlib.import_module("rnnfast._onnx_written")
+    written = importlib.import_module("rnnfast.onnx.nodes")
     known = {cell.cell for cell in zoo.CELLS.values()}
     assert known <= written.NODES.keys() | written.WHY_NOT.keys() and not written.NODES.keys() & written.WHY_NOT.keys()
     assert {kind.cell for kind in WRITTEN} == written.NODES.keys() & known

@@ -1,7 +1,4 @@
-"""Whole ONNX models: `load` runs one, with its nodes RNN, GRU and LSTM in rnnfast, and `export` writes layers as one.
-
-Needs the package onnx; the functions of `rnnfast.onnx_ops`, which compute single operators, do not.
-"""
+"""ONNX models that are run: `load`, for the nodes RNN, GRU and LSTM in rnnfast and all others in onnx's own evaluator."""
 
 from __future__ import annotations
 
@@ -15,23 +12,15 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-try:  # as Any, since mypy knows its types only where it is installed
-    onnx: Any = import_module("onnx")
-    reference: Any = import_module("onnx.reference")
-    op_run: Any = import_module("onnx.reference.op_run")
-except ModuleNotFoundError as missing:
-    raise ModuleNotFoundError('rnnfast.onnx needs the package onnx: pip install "rnnfast[onnx]"', name="onnx") from missing
-
-from rnnfast import _onnx_nodes, _onnx_written
+from rnnfast import _onnx_nodes
 from rnnfast._engine import checks
-from rnnfast._onnx_graph import graph_of
 from rnnfast.cells.base import Packed
-from rnnfast.version import __version__
 
-__all__ = ["Model", "export", "load"]
+# as Any, since mypy knows its types only where it is installed
+onnx: Any = import_module("onnx")
+reference: Any = import_module("onnx.reference")
+op_run: Any = import_module("onnx.reference.op_run")
 
-
-# ---- models that are run ----------------------------------------------------------------------------------------------------
 _CONSTANTS: WeakValueDictionary[int, Any] = WeakValueDictionary()  # by id: arrays of models, which never change
 
 
@@ -268,82 +257,3 @@ def _with_nodes(what: str, proto: Any) -> Any:
     if not proto.graph.node:
         raise ValueError(f"model: expected an ONNX model, got {what}, which has no nodes")
     return proto
-
-
-# ---- layers that are written ------------------------------------------------------------------------------------------------
-def export(
-    net: Any,
-    file: Any = None,
-    *,
-    opset: int = 22,
-    batch: int | str = "batch",
-    time: int | str = "time",
-    state: bool = False,
-    lengths: bool = False,
-) -> Any:
-    """Make an ONNX model of layers, for inference with ONNX Runtime and others.
-
-    Parameters
-    ----------
-    net : SimpleRNN, LSTM or GRU
-        Layers, frozen or not. Dropout is left out, as in a call. Of `rnnfast.zoo` also LSTM, GRU and SimpleRNN with their
-        options, JANET, MGU, LiGRU, MinGRU, IndRNN and LeakyRNN, as far as ONNX's operators compute the same.
-    file : str or os.PathLike, optional
-        Where to write the model as well.
-    opset : int
-        The version of ONNX's operators, 14 or later.
-    batch, time : int or str
-        Sizes in the shapes of the model's inputs: a number is a fixed size, a text the name of one that is open.
-    state : bool
-        Whether the model has the initial states as inputs, (num_layers*D, B, H) each: h0 and, for LSTM, c0, or the letters of
-        the cell's states with a 0; otherwise they are zeros.
-    lengths : bool
-        Whether it has the input lengths, (B,) of int32: the number of steps of each sequence, at most T. (ONNX Runtime sets
-        the final state of a sequence of length 0 to zeros, unlike rnnfast.)
-
-    Returns
-    -------
-    onnx.ModelProto
-        It was checked by onnx.checker. Inputs: x, and those asked for; x is (T, B, I), or (B, T, I) if the layers are
-        batch_first. Outputs: y, h_n and, for LSTM, c_n. The dtype is that of the layers; ONNX Runtime 1.32 computes the
-        operators in float32 alone.
-
-    Raises
-    ------
-    TypeError
-        For a cell that no operator computes; the text says why.
-    ValueError
-        For an option that the operators do not have, such as zoneout, or an argument that does not fit.
-
-    Notes
-    -----
-    A cell of the zoo is written as an operator with some of its gates tied or held constant: JANET as an LSTM whose output
-    gate is open, for example. The result is the same up to rounding, and costs what the operator costs. Attributes of ONNX,
-    such as clip and the slope of an activation, are numbers of float32, also for layers of float64.
-
-    Examples
-    --------
-    >>> import rnnfast.onnx
-    >>> model = rnnfast.onnx.export(rnnfast.LSTM(2, 3), "net.onnx")
-    >>> [output.name for output in model.graph.output]
-    ['y', 'h_n', 'c_n']
-    """
-    node = _onnx_written.node_of(net)
-    newest = onnx.defs.onnx_opset_version()
-    if checks.positive("opset", opset, newest) < 14:
-        raise checks.wrong_value("opset", f"a version from 14 to {newest}", opset)
-    sizes = {name: _size(name, value) for name, value in (("batch", batch), ("time", time))}
-    graph = graph_of(net, node, sizes, checks.flag("state", state), checks.flag("lengths", lengths))
-    imports = [onnx.helper.make_opsetid("", int(opset))]
-    version = onnx.helper.find_min_ir_version_for(imports)  # the newest one may be too new for runtimes
-    model = onnx.helper.make_model(
-        graph, opset_imports=imports, ir_version=version, producer_name="rnnfast", producer_version=__version__
-    )
-    onnx.checker.check_model(model, full_check=True)
-    if file is not None:
-        onnx.save(model, os.fspath(file))
-    return model
-
-
-def _size(name: str, value: Any) -> int | str:
-    return value if isinstance(value, str) and value else checks.positive(name, value)
