@@ -8,7 +8,9 @@ import pytest
 import rnnfast
 from rnnfast._engine.tapes import PlainTape
 from rnnfast.layers import LAYERS
+from rnnfast.zoo import CELLS
 
+FORMULAS = {f"zoo.{name}": cell for name, cell in CELLS.items() if cell(2, 3)._plain is not None}
 FORMS = [
     {"num_layers": layers, "bidirectional": both, "batch_first": first, "bias": bias, "dtype": dtype}
     for layers, both, first, bias, dtype in itertools.product((1, 2, 4), *[(False, True)] * 3, (np.float32, np.float64))
@@ -35,16 +37,22 @@ def same(ours, general):
         assert a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
-@pytest.mark.parametrize("cell", LAYERS)
+def test_which_cells_take_it():
+    others = {name for name in CELLS if f"zoo.{name}" not in FORMULAS}
+    assert others == {name for name, cell in CELLS.items() if cell(2, 3)._form.variant.inputs or cell(2, 3)._form.variant.draws}
+    assert len(FORMULAS) > 10
+
+
+@pytest.mark.parametrize("cell", [*LAYERS, *FORMULAS])
 @pytest.mark.parametrize("given", ["nothing", "all", "some"])
 def test_the_same_bits(cell, given):
     rng = np.random.default_rng(0)
-    for form in FORMS:
-        net = LAYERS[cell](3, 5, rng=1, **form)
+    for form in FORMS if cell in LAYERS else FORMS[:: 1 + len(FORMS) // 12]:
+        net = {**LAYERS, **FORMULAS}[cell](3, 5, rng=1, **form)
         x = rng.standard_normal((2, 4, 3)).astype(net.dtype)
 
         def states(net=net, B=2 if form["batch_first"] else 4):
-            one = [rng.standard_normal((net._form.places, B, 5)).astype(net.dtype) for _ in net.cell.states]
+            one = [rng.standard_normal((net._form.places, B, 5)).astype(net.dtype) for _ in net._form.variant.states]
             if given == "some":
                 one[-1] = None
             return None if given == "nothing" else tuple(one) if len(one) > 1 else one[0]

@@ -44,7 +44,7 @@ class Stack(Parameters, Generic[S]):
     _flat: Array  # (num_params,): the parameters are views of it
     _names: list[tuple[str, ...]]  # of the parameters, by place
     _shapes: dict[str, tuple[int, ...]]
-    _plain: Plain | None  # the short way of training; None: formulas have none
+    _plain: Plain | None  # the short way of training; None: a cell with inputs or draws
     _frozen = False
 
     input_size = _of_form("input_size", "I")
@@ -94,7 +94,7 @@ class Stack(Parameters, Generic[S]):
             form.places,
         )
         names, shapes = form.parameter_names(), form.parameter_shapes()
-        plain = None if form.variant.kernel is None else Plain(form, tuple(names))
+        plain = None if form.variant.inputs or form.variant.draws else Plain(form, tuple(names))
         self.__dict__.update(form.variant.options, _form=form, _names=names, _shapes=shapes, _plain=plain)
 
     def _set_params(self, values: Mapping[str, Array]) -> None:

@@ -8,10 +8,10 @@ from rnnfast._types import Array
 
 @final
 class Plain:
-    """What a training pass must know of layers of a compiled cell; made once for each layer."""
+    """What a training pass must know of layers whose cell has no inputs and draws; made once for each layer."""
 
     def __init__(self, form: Form, names: tuple[tuple[str, ...], ...]) -> None:
-        """names: of each place, those of its parameters, 2 or, with biases, 4."""
+        """names: of each place, those of its parameters."""
 
     @property
     def form(self) -> Form: ...

@@ -1,5 +1,6 @@
 # cython: language_level=3, freethreading_compatible=True, boundscheck=False, wraparound=False, cdivision=True
-"""Training passes with as little as possible around them: of compiled cells, without lengths, dropout or checkpoints.
+"""Training passes with as little as possible around them: of cells without inputs and draws, without lengths, dropout or
+checkpoints.
 
 `Plain.record` takes the arrays as the user gave them and does the work if they fit exactly; if anything is unusual it returns
 None, and the caller goes the long way, where every problem has its text. Both ways end in the same calls of `_call`.
@@ -15,37 +16,46 @@ cnp.import_array()
 
 import numpy as np
 
+from rnnfast.cells.base import KINDS
+
+NOTHING = frozenset()
+
 
 @cython.final
 cdef class Plain:
-    """What a pass must know of layers of a compiled cell; made once for each layer."""
+    """What a pass must know of layers; made once for each layer."""
     cdef readonly object form
-    cdef str cell
-    cdef const rf_cell *numbers
-    cdef tuple names            # of each place, the names of its parameters: w_ih, w_hh and perhaps b_ih, b_hh
-    cdef int kind, itemsize
+    cdef object variant
+    cdef str cell               # of a compiled one; None: a formula, which packs for itself
+    cdef tuple names            # of each place, the names of its parameters
+    cdef tuple initial          # of each state, what its numbers are where none are given
+    cdef Buffer lengths         # (params, 2): of each parameter of all places, the lengths of its axes; the second 0 if it has one
+    cdef int each, w_hh, b_ih, b_hh, vectors  # of a place: how many parameters; where some are, -1 nowhere; where vectors begin
+    cdef int kind, itemsize, states
     cdef bint batch_first
-    cdef Py_ssize_t inputs, hidden, layers, directions, each, params
+    cdef Py_ssize_t inputs, hidden, layers, directions, size
 
     def __init__(self, form, tuple names):
-        """names: of each place, those of its parameters, 2 or, with biases, 4."""
-        cdef int index
-        cdef Py_ssize_t layer
-        self.form, self.names, self.each = form, names, len(names[0])
-        self.cell, self.numbers = form.variant.kernel, compiled_cell(form.variant.kernel, &index)
+        """names: of each place, those of its parameters."""
+        cdef list order = list(form.kinds())
+        cdef Py_ssize_t *length
+        self.form, self.variant, self.cell, self.names = form, form.variant, form.variant.kernel, names
+        self.initial, self.states, self.each = form.variant.initial, len(form.variant.initial), len(order)
+        self.w_hh, self.b_ih, self.b_hh = [order.index(kind) if kind in order else -1 for kind in KINDS[1:]]
+        self.vectors = len([kind for kind in order if kind in KINDS])
         self.kind, self.itemsize, self.batch_first = (<cnp.dtype>form.dtype).type_num, form.dtype.itemsize, form.batch_first
         self.inputs, self.hidden = form.input_size, form.hidden_size
-        self.layers, self.directions, self.params = form.num_layers, form.directions, 0
-        for layer in range(self.layers):
-            self.params += self.directions * self.rows() * (self.width(layer) + self.hidden + self.each - 2)
+        self.layers, self.directions, self.size = form.num_layers, form.directions, 0
+        self.lengths = Buffer(self.each * len(names) * 2 * sizeof(Py_ssize_t))
+        length = <Py_ssize_t *>self.lengths.data
+        for place in range(len(names)):
+            for shape in form.kinds(place).values():
+                length[0], length[1] = shape[0], shape[1] if len(shape) > 1 else 0
+                self.size += length[0] * max(1, length[1])
+                length += 2
 
-    cdef inline Py_ssize_t rows(self) noexcept:
-        """Of the weights of a place."""
-        return self.numbers.x_gates * self.hidden
-
-    cdef inline Py_ssize_t width(self, Py_ssize_t layer) noexcept:
-        """What a layer reads at each step."""
-        return self.hidden * self.directions if layer else self.inputs
+    cdef inline Py_ssize_t *lengths_of(self, Py_ssize_t place) noexcept:
+        return <Py_ssize_t *>self.lengths.data + place * self.each * 2
 
     cdef inline bint fits(self, array, int ndim, Py_ssize_t a, Py_ssize_t b, Py_ssize_t c) noexcept:
         """A plain contiguous array of this dtype and of the first ndim of these lengths."""
@@ -59,17 +69,14 @@ cdef class Plain:
 
     cdef bint params_fit(self, tuple params) noexcept:
         """Of all places, in the order of `names`."""
-        cdef Py_ssize_t place, i = 0, k, rows = self.rows()
+        cdef const Py_ssize_t *length = self.lengths_of(0)
+        cdef Py_ssize_t i
         if len(params) != self.each * len(self.names):
             return False
-        for place in range(len(self.names)):
-            if not (self.fits(params[i], 2, rows, self.width(place // self.directions), 0)
-                    and self.fits(params[i + 1], 2, rows, self.hidden, 0)):
+        for i in range(len(params)):
+            if not self.fits(params[i], 2 if length[1] else 1, length[0], length[1], 0):
                 return False
-            for k in range(2, self.each):
-                if not self.fits(params[i + k], 1, rows, 0, 0):
-                    return False
-            i += self.each
+            length += 2
         return True
 
     cdef bint state_fits(self, state, Py_ssize_t B) noexcept:
@@ -77,9 +84,9 @@ cdef class Plain:
         cdef Py_ssize_t places = len(self.names)
         if state is None:
             return True
-        if self.numbers.states == 1:
+        if self.states == 1:
             return self.fits(state, 3, places, B, self.hidden)
-        if type(state) is not tuple or len(<tuple>state) != self.numbers.states:
+        if type(state) is not tuple or len(<tuple>state) != self.states:
             return False
         for part in <tuple>state:
             if part is not None and not self.fits(part, 3, places, B, self.hidden):
@@ -93,14 +100,39 @@ cdef class Plain:
 
     cdef inline states_of(self, Py_ssize_t B):
         """New ones of all places."""
-        return tuple([self.new(len(self.names), B, self.hidden, False) for _ in range(self.numbers.states)])
+        return tuple([self.new(len(self.names), B, self.hidden, False) for _ in range(self.states)])
+
+    cdef list starts(self, state, Py_ssize_t B):
+        """The states before the first step: copies of what is given, which stay as they are until backward; or (B, H) for every
+        place."""
+        cdef cnp.npy_intp dims[2]
+        cdef list found = []
+        cdef int i
+        zeros = None
+        dims[0], dims[1] = B, self.hidden
+        for i in range(self.states):
+            part = state if state is None or self.states == 1 else state[i]
+            if part is not None:
+                found.append(cnp.PyArray_NewCopy(<cnp.ndarray>part, cnp.NPY_CORDER))
+                continue
+            value = self.initial[i]
+            if value:
+                found.append(np.full((B, self.hidden), value, self.form.dtype))
+                continue
+            if zeros is None:
+                zeros = cnp.PyArray_ZEROS(2, dims, self.kind, 0)
+            found.append(zeros)
+        return found
+
+    cdef inline param(self, tuple params, Py_ssize_t place, int which):
+        return params[place * self.each + which] if which >= 0 else None
 
     def record(self, tuple params, x, state, int isa, int threads, bint locked):
         """(y, state, Passed). params: as in `names`; locked: y is read-only for good."""
         cdef cnp.ndarray seen
-        cdef Py_ssize_t T, B, layer, place, i, D = self.directions, H = self.hidden
-        cdef cnp.npy_intp dims[2]
+        cdef Py_ssize_t T, B, layer, place, D = self.directions, H = self.hidden
         cdef Passed passed
+        cdef Weights w
         if not (cnp.PyArray_CheckExact(x) and cnp.PyArray_NDIM(<cnp.ndarray>x) == 3):
             return None
         seen = <cnp.ndarray>x
@@ -111,16 +143,8 @@ cdef class Plain:
                 and self.state_fits(state, B) and self.params_fit(params)):
             return None
         passed = Passed.__new__(Passed)
-        passed.plain, passed.T, passed.B, passed.records = self, T, B, []
-        parts = (state,) if self.numbers.states == 1 else (None,) * self.numbers.states if state is None else state
-        zeros = None
-        before = []
-        for part in parts:  # copies, which stay as they are until backward
-            if part is None and zeros is None:
-                dims[0], dims[1] = B, H
-                zeros = cnp.PyArray_ZEROS(2, dims, self.kind, 0)
-            before.append(zeros if part is None else cnp.PyArray_NewCopy(<cnp.ndarray>part, cnp.NPY_CORDER))
-        last = self.states_of(B)
+        passed.plain, passed.T, passed.B, passed.records, passed.packed = self, T, B, [], []
+        before, last = self.starts(state, B), self.states_of(B)
         read = cnp.PyArray_SwapAxes(seen, 0, 1) if self.batch_first else x
         for layer in range(self.layers):
             if self.batch_first and layer == self.layers - 1:
@@ -129,17 +153,22 @@ cdef class Plain:
             else:
                 y = out = self.new(T, B, D * H, layer == self.layers - 1)
             for place in range(layer * D, layer * D + D):
-                i = place * self.each
-                b_ih, b_hh = (params[i + 2], params[i + 3]) if self.each == 4 else (None, None)
-                w = pack(self.cell, isa, True, threads, params[i], params[i + 1], b_ih, b_hh)
-                first = tuple([part if part is zeros else part[place] for part in before])
+                if self.cell is not None:
+                    w = pack(self.cell, isa, True, threads, self.param(params, place, 0), self.param(params, place, self.w_hh),
+                             self.param(params, place, self.b_ih), self.param(params, place, self.b_hh))
+                else:
+                    own = params[place * self.each : (place + 1) * self.each]
+                    packed = self.variant.pack(own, isa, threads, NOTHING, trainable=True)
+                    w = packed.weights
+                    passed.packed.append(packed)
+                first = tuple([part[place] if cnp.PyArray_NDIM(<cnp.ndarray>part) == 3 else part for part in before])
                 ends = tuple([part[place] for part in last])
                 passed.records.append(forward(w, read, direction_of(out, place % D, D, H), first, ends, place % D == 1, None, True,
                                               0, threads))
             read = out
         if locked:
             cnp.PyArray_CLEARFLAGS(<cnp.ndarray>y, cnp.NPY_ARRAY_WRITEABLE)
-        return y, last if self.numbers.states > 1 else last[0], passed
+        return y, last if self.states > 1 else last[0], passed
 
 
 cdef inline direction_of(array, Py_ssize_t direction, Py_ssize_t D, Py_ssize_t H):
@@ -153,49 +182,62 @@ cdef class Passed:
     cdef Plain plain
     cdef Py_ssize_t T, B
     cdef list records           # of each place; backward takes them off
+    cdef list packed            # of each place, if the cell is a formula
 
     def prepare(self, bint need_x, int threads):
         """All memory of a backward pass, before anything is used up: dx of the layers above the first share two sets."""
         cdef Plain plain = self.plain
         cdef Filled f = Filled.__new__(Filled)
-        cdef Py_ssize_t layer, direction, D = plain.directions, place = 0, at = 0, rows = plain.rows(), k, end
+        cdef Py_ssize_t layer, direction, place = 0, at = 0, ones, n, k, width
+        cdef const Py_ssize_t *length = plain.lengths_of(0)
         cdef cnp.npy_intp dims[2]
         cdef list sets = []
-        dims[0] = plain.params
+        cdef Record record
+        dims[0] = plain.size
         f.flat = fresh_array(1, dims, plain.kind, plain.itemsize, False)
-        f.params, f.dx, f.d_params, f.initial = {}, [], [], plain.states_of(self.B)
+        f.params, f.dx, f.d_params, f.d_vectors, f.initial = {}, [], [], [], plain.states_of(self.B)
         for layer in range(plain.layers):
+            width = plain.hidden * plain.directions if layer else plain.inputs
             if layer < 3:
-                sets.append([plain.new(self.T, self.B, plain.width(layer), False) if layer or need_x else None for _ in range(D)])
-            for direction in range(D):
-                dx = sets[layer if layer < 3 else 2 - layer % 2][direction]
-                prepare(self.records[place], dx, threads)
+                sets.append([plain.new(self.T, self.B, width, False) if layer or need_x else None
+                             for _ in range(plain.directions)])
+            for direction in range(plain.directions):
+                record, dx = self.records[place], sets[layer if layer < 3 else 2 - layer % 2][direction]
+                prepare(record, dx, threads)
                 f.dx.append(dx)
+                f.d_vectors.append(np.zeros((record.vectors, plain.hidden), plain.form.dtype) if record.vectors else None)
+                ones = -1
                 for k in range(plain.each):
-                    dims[0], dims[1] = rows, plain.hidden if k == 1 else plain.width(layer)
-                    end = at + rows * (dims[1] if k < 2 else 1)
-                    d = cnp.PyArray_SimpleNewFromData(2 if k < 2 else 1, dims, plain.kind, address(f.flat) + at * plain.itemsize)
+                    dims[0], dims[1], n = length[0], length[1], length[0] * max(1, length[1])
+                    d = cnp.PyArray_SimpleNewFromData(2 if length[1] else 1, dims, plain.kind, address(f.flat) + at * plain.itemsize)
                     cnp.set_array_base(d, f.flat)
-                    if k >= 2:  # added to
-                        memset(address(d), 0, (end - at) * plain.itemsize)
+                    ones = at if ones < 0 and not length[1] else ones
                     f.params[(<tuple>plain.names[place])[k]] = d
                     f.d_params.append(d)
-                    at = end
+                    at += n
+                    length += 2
+                if ones >= 0:  # biases are added to; vectors come last
+                    memset(address(f.flat) + ones * plain.itemsize, 0, (at - ones) * plain.itemsize)
                 place += 1
         return f
 
     def run(self, Filled f, dy, tuple dstate):
         """dy (T, B, D*H) or None; dstate (places, B, H) or None each. Returns dx (T, B, I) or None."""
         cdef Plain plain = self.plain
-        cdef Py_ssize_t place, i, direction, D = plain.directions, H = plain.hidden
-        cdef list p = f.d_params
+        cdef Py_ssize_t place, direction, D = plain.directions, H = plain.hidden
+        cdef tuple p = tuple(f.d_params)
         for place in range(len(plain.names) - 1, -1, -1):
-            i, direction = place * plain.each, place % D
-            b_ih, b_hh = (p[i + 2], p[i + 3]) if plain.each == 4 else (None, None)
+            direction = place % D
             d_last = tuple([None if d is None else d[place] for d in dstate])
             d_first = tuple([d[place] for d in f.initial])
             part = None if dy is None else direction_of(dy, direction, D, H)
-            run_backward(self.records.pop(), part, d_last, f.dx[place], d_first, p[i], p[i + 1], b_ih, b_hh, None)
+            run_backward(self.records.pop(), part, d_last, f.dx[place], d_first, plain.param(p, place, 0),
+                         plain.param(p, place, plain.w_hh), plain.param(p, place, plain.b_ih), plain.param(p, place, plain.b_hh),
+                         f.d_vectors[place])
+            if f.d_vectors[place] is not None:
+                found = plain.variant.vector_gradients(self.packed[place], f.d_vectors[place])
+                for d, value in zip(p[place * plain.each + plain.vectors : (place + 1) * plain.each], found.values(), strict=True):
+                    d[...] = value
             if direction == 0:
                 dy = f.dx[place]
                 if D == 2 and dy is not None:
@@ -210,6 +252,7 @@ cdef class Filled:
     cdef readonly dict params       # its views by name
     cdef readonly tuple initial     # of the initial states, (places, B, H) each
     cdef list d_params, dx          # the views in order; of each place (T, B, I), or None
+    cdef list d_vectors             # of each place, those of what the kernels read of vectors, or None
 
 
 def arrays_of(tensors):
