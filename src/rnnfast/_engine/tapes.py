@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -28,39 +27,45 @@ def shapes(gradients: Any) -> str:
     return f"{type(gradients).__name__}({', '.join(shown)})"
 
 
-@dataclass(repr=False, eq=False)
 class Gradients:
     """The gradients of a call of a function, named like its arguments. c0 is None for cells without c; b_ih and b_hh are None
     where these biases were not given."""
 
-    x: Array | None
-    w_ih: Array
-    w_hh: Array
-    b_ih: Array | None
-    b_hh: Array | None
-    h0: Array
-    c0: Array | None = None
+    def __init__(
+        self,
+        x: Array | None,
+        w_ih: Array,
+        w_hh: Array,
+        b_ih: Array | None,
+        b_hh: Array | None,
+        h0: Array,
+        c0: Array | None = None,
+    ) -> None:  # by hand, as below: dataclasses would take a tenth of the time of importing rnnfast
+        self.x, self.w_ih, self.w_hh, self.b_ih, self.b_hh, self.h0, self.c0 = x, w_ih, w_hh, b_ih, b_hh, h0, c0
+
     __repr__ = shapes
 
 
-@dataclass(repr=False, eq=False)
 class ModelGradients:
     """The gradients of sum(dy * y): of x (None if it was not asked for, or if x is integers), and of the parameters by name."""
 
-    x: Array | None
-    params: Mapping[str, Array]
+    def __init__(self, x: Array | None, params: Mapping[str, Array]) -> None:
+        self.x, self.params = x, params
+
     __repr__ = shapes
 
 
-@dataclass(repr=False, eq=False)
 class LayerGradients(ModelGradients, Generic[S]):
     """The gradients of a pass through recurrent layers; state: the gradient of the initial state, in its form; inputs: those of
     the cell's inputs by name, sums over layers (the last first) and directions (the forward one first); flat (num_params,): the
     array of which those of the parameters are views, in the order of ``net.params`` and ``net.flat``."""
 
-    state: S
-    inputs: Mapping[str, Array]
-    flat: Array
+    def __init__(
+        self, x: Array | None, params: Mapping[str, Array], state: S, inputs: Mapping[str, Array], flat: Array
+    ) -> None:
+        super().__init__(x, params)
+        self.state, self.inputs, self.flat = state, inputs, flat
+
     __repr__ = shapes
 
     def __getstate__(self) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import product
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -41,7 +40,6 @@ class Extras(NamedTuple):
 NO_EXTRAS = Extras()
 
 
-@dataclass(frozen=True, eq=False)
 class Variant:
     """A cell with its options chosen.
 
@@ -50,14 +48,12 @@ class Variant:
     gives none. A formula (cells/formula.py) may have inputs and draws as well.
     """
 
-    cell: Cell
-    options: Mapping[str, Any]
-    kernel: str
-    slots: int
-    states: tuple[str, ...]
-    initial: tuple[float, ...]
     inputs: tuple[str, ...] = ()
-    draws: Mapping[str, UsedDraw] = field(default_factory=dict)
+    draws: Mapping[str, UsedDraw] = MappingProxyType({})
+
+    def __init__(self, cell: Cell, options: Mapping[str, Any], kernel: str, slots: int, states: tuple[str, ...]) -> None:
+        self.cell, self.options, self.kernel, self.slots, self.states = cell, options, kernel, slots, states
+        self.initial = (0.0,) * len(states)
 
     @property
     def gates(self) -> tuple[str, ...]:
@@ -88,22 +84,38 @@ class Variant:
         return {}
 
 
-@dataclass(frozen=True, eq=False)
 class Cell:
     """What distinguishes one cell from another, as seen from Python.
 
     name: of the function (and of the reference's); layer: of the class; gates: their letters in the order of the weights'
     row blocks; states: their letters, h first; options: for each keyword its choices, the default first; kernels: for each
     combination of choices, in the order of options, the name of the C cell.
-    """
+    """  # no dataclass: that module and what it generates took a sixth of the time of importing rnnfast
 
-    name: str
-    layer: str
-    gates: tuple[str, ...]
-    states: tuple[str, ...]
-    options: Mapping[str, tuple[Any, ...]]
-    kernels: Mapping[tuple[Any, ...], str]
-    by_choice: Mapping[tuple[Any, ...], Variant] = field(init=False, repr=False)
+    def __init__(
+        self,
+        name: str,
+        layer: str,
+        gates: tuple[str, ...],
+        states: tuple[str, ...],
+        options: Mapping[str, tuple[Any, ...]],
+        kernels: Mapping[tuple[Any, ...], str],
+    ) -> None:
+        """Makes the variants; a descriptor that does not agree with the C cells, or numbers that the loops cannot work with,
+        are a ValueError."""
+        self.name, self.layer, self.gates, self.states, self.options = name, layer, gates, states, options
+        found = {}
+        for choices in product(*options.values()):
+            if choices not in kernels:
+                raise ValueError(f"cell {name}: expected a kernel for the choices {choices}, got none")
+            kernel = kernels[choices]
+            numbers = cell_numbers(kernel)
+            for what, own in (("gates", gates), ("states", states)):
+                if numbers[what] != len(own):
+                    raise ValueError(f"cell {name}: expected the {what} {own}, got {numbers[what]} in the C cell {kernel}")
+            chosen = MappingProxyType(dict(zip(options, choices, strict=True)))
+            found[choices] = Variant(self, chosen, kernel, numbers["slots"], states)
+        self.by_choice: Mapping[tuple[Any, ...], Variant] = MappingProxyType(found)
 
     @property
     def shown(self) -> str:
@@ -114,22 +126,6 @@ class Cell:
     def defaults(self) -> Mapping[str, Any]:
         """The options of the first variant."""
         return self.variants[0].options
-
-    def __post_init__(self) -> None:
-        """Makes the variants; a descriptor that does not agree with the C cells, or numbers that the loops cannot work with,
-        are a ValueError."""
-        found = {}
-        for choices in product(*self.options.values()):
-            if choices not in self.kernels:
-                raise ValueError(f"cell {self.name}: expected a kernel for the choices {choices}, got none")
-            kernel = self.kernels[choices]
-            numbers = cell_numbers(kernel)
-            for name, own in (("gates", self.gates), ("states", self.states)):
-                if numbers[name] != len(own):
-                    raise ValueError(f"cell {self.name}: expected the {name} {own}, got {numbers[name]} in the C cell {kernel}")
-            chosen = MappingProxyType(dict(zip(self.options, choices, strict=True)))
-            found[choices] = Variant(self, chosen, kernel, numbers["slots"], self.states, (0.0,) * len(self.states))
-        object.__setattr__(self, "by_choice", MappingProxyType(found))
 
     @property
     def variants(self) -> tuple[Variant, ...]:
