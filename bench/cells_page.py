@@ -1,7 +1,6 @@
-"""The results of cells.py as Markdown, and the table of the zoo. This writes each of the two between its marks, on one of these
-pages:
+"""The results of cells.py as Markdown, and the table of the zoo. This writes each of the two between its marks:
 
-python bench/cells_page.py results/cells.json docs/own_cell.md docs/zoo.md
+python bench/cells_page.py results/cells.json docs/own_cell.md
 """
 
 from __future__ import annotations
