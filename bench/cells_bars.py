@@ -31,12 +31,12 @@ def framework(peer: str, title: str, training: bool, least: float, mean: float) 
 
 
 def plain(cells: Collection[str], most: float) -> Callable[[Results], Bar]:
-    """Times of the compiled LSTM's time at most."""
+    """At most so many times the compiled LSTM's time."""
 
     def bar(results: Results) -> Bar:
         rows = [row for row in results.of("plain") if row.task.cell in cells]
         found = bars.against("", rows, ["plain"], 1 / most)
-        return found._replace(title=f"{', '.join(cells)}: <= {most} times the compiled LSTM's time")
+        return found._replace(title=f"the compiled LSTM's time / that of {', '.join(cells)}: each >= 1 / {most}")
 
     return bar
 

@@ -158,7 +158,8 @@ SHOWS = (
         "deploy_torch",
         "Trained in PyTorch, deployed without it",
         "The weights of a trained LSTM go into a file. PyTorch, ONNX Runtime and rnnfast then answer from it, each in a fresh "
-        "process: the table shows what each takes. [Bring your weights](weights.md) is the guide.",
+        "process: the table shows what each takes, together with the packages that it needs, such as NumPy. [Bring your "
+        "weights](weights.md) is the guide.",
         packages=("torch", "onnxruntime"),
     ),
     Show(

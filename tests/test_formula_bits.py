@@ -26,6 +26,18 @@ def test_threads(name, options, ragged, dtype, isa, small_work_splits):
             assert not differing(trained, results[0][0]) and same(called, results[0][1])
 
 
+@pytest.mark.parametrize("name", ["LeakyRNN", "SRU"])
+def test_ragged_outputs_that_are_no_state(name, small_work_splits):
+    """While a thread copies its rows of y, another may be at the next step."""
+    net, rng = getattr(zoo, name)(4, 256, rng=1), np.random.default_rng(0)
+    x, lengths = rng.standard_normal((200, 12, 4)).astype("f"), rng.integers(100, 201, 12)
+    rnnfast.set_num_threads(1)
+    expected = net(x, lengths=lengths)[0]
+    for threads in (2, 2, 3, 2):
+        rnnfast.set_num_threads(threads)
+        assert np.array_equal(net(x, lengths=lengths)[0], expected)
+
+
 @pytest.mark.parametrize("name", ["LayerNormGRU", "TLSTM", "MGU", "SRU"])
 def test_threads_with_large_layers(name, small_work_splits):
     """Many panels a thread; weights of more than two megabytes, which are split by units."""

@@ -630,6 +630,33 @@ def test_options_that_onnx_does_not_have(net, text):
         export(net)
 
 
+def test_arguments_of_export(tmp_path):
+    net = rnnfast.GRU(2, 3, rng=0)
+    with pytest.raises(TypeError, match=r"^file: expected a path or None, got int"):
+        export(net, 3)
+    with pytest.raises(ValueError, match=r"^batch: expected an integer >= 1 or the name of an open size, got ''"):
+        export(net, batch="")
+    with pytest.raises(ValueError, match=r"^time: expected another name than that of batch, got 'n'"):
+        export(net, batch="n", time="n")
+    whole, slope = (
+        zoo.SimpleRNN(2, 3, activation="elu", alpha=1, rng=0),
+        zoo.SimpleRNN(2, 3, activation="elu", alpha=1.0, rng=0),
+    )
+    assert export(whole) == export(slope)  # an integer is a number as well
+    with pytest.raises(ValueError, match=r"^net: expected options .*, got clip=1e-60, which is 0 in float32"):
+        export(zoo.LSTM(2, 3, clip=1e-60))
+
+
+def test_a_folder_of_models_is_no_package(tmp_path):
+    (tmp_path / "onnx").mkdir()
+    code = (
+        f"import sys; sys.path = [p for p in sys.path if 'site-packages' not in p] + [{str(tmp_path)!r}]; import rnnfast.onnx"
+    )
+    code = "import numpy, rnnfast; " + code
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.endswith('ModuleNotFoundError: rnnfast.onnx needs the package onnx: pip install "rnnfast[onnx]"\n')
+
+
 @pytest.mark.filterwarnings("ignore")  # PyTorch's exporters warn of themselves
 @pytest.mark.parametrize("dynamo", [False, True], ids=["TorchScript", "dynamo"])
 def test_a_model_that_pytorch_exported(dynamo, tmp_path):

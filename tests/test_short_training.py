@@ -152,3 +152,35 @@ def test_modules_of_pytorch_take_the_short_way_too():
                     layer.__dict__["_plain"] = plain
                 found.append([t.detach().numpy() for t in (y, *(state if kind is LSTM else (state,)), *grads)])
             same(*found)
+
+
+@pytest.mark.parametrize("kind", ["layer", "general", "batch first", "function", "inputs"])
+def test_x_that_is_given_another_shape_before_backward(kind):
+    """The values must not change, but an array may get another shape: the tape has a view of its own."""
+    x = np.ones((6, 2, 3), np.float32)
+    if kind == "function":
+        y, *_, tape = rnnfast.gru(x, *rnnfast.GRU(3, 5, rng=0).params.values(), record=True)
+    else:
+        cell = CELLS["CfC"] if kind == "inputs" else rnnfast.GRU
+        net, given = cell(3, 5, rng=0, batch_first=kind == "batch first"), np.ones((6, 2), np.float32)
+        options = {"inputs": {"dt": given}} if kind == "inputs" else {}
+        y, _, tape = record(net, x, None, general=kind == "general", **options)
+        given.shape = (2, 6)
+    shape = y.shape
+    x.shape = (1, 12, 3)
+    g = tape.backward(np.ones(shape, np.float32), **({"need_inputs": True} if kind == "inputs" else {}))
+    assert g.x.shape == (6, 2, 3)
+    if kind == "layer":
+        with pytest.raises(ValueError, match="dstate: expected shape"):
+            record(net, np.ones((6, 2, 3), np.float32), None)[2].backward(y, np.zeros((1, 12, 5), np.float32))
+
+
+def test_modules_of_cells_take_it():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed (pip install torch)")
+    from rnnfast.torch import Cell
+
+    for net in (Cell(rnnfast.LSTM, 3, 5), Cell(CELLS["LayerNormLSTM"], 3, 5), Cell(CELLS["MGU"], 3, 5).eval()):
+        y, _ = net(torch.randn(4, 2, 3))
+        assert type(y.grad_fn.tape) is PlainTape
+        (y**2).sum().backward()
+        assert all(p.grad is not None for p in net.parameters())

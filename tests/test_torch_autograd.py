@@ -362,6 +362,16 @@ def test_wrong_weights_are_pytorchs_error(cell):
     assert fails(ours, x) == fails(plain, x)
 
 
+@pytest.mark.parametrize("change", [{"num_layers": 3}, {"bias": False}, {"bidirectional": True}])
+def test_attributes_that_no_longer_fit_the_weights_are_pytorchs(cell, change):
+    plain, ours = pair(cell, 3, 4)
+    x = torch.randn(4, 2, 3, dtype=F64)
+    for net in (plain, ours):
+        vars(net).update(change)
+    with torch.no_grad():
+        assert fails(ours, x) == fails(plain, x)
+
+
 def test_threads_may_share_a_module(cell):
     from concurrent.futures import ThreadPoolExecutor
 

@@ -249,6 +249,18 @@ def test_cells_that_pytorch_does_not_have(torch):
         ):
             weights.from_torch({**state_dict, "head.norm_l0": np.ones(3)})
     assert weights.from_torch({**rnnfast.GRU(2, 3).params, "head.norm_l0": np.ones(3)})  # of another module
+    own = dict(rnnfast.LSTM(2, 3).params)
+    with pytest.raises(ValueError, match="^source: .*, got weight_ch as well; make"):
+        weights.from_torch({**own, "weight_ch": np.ones((12, 3))})
+
+    class Peephole(torch.nn.LSTM):
+        def __init__(self):
+            super().__init__(2, 3)
+            self.p_i = torch.nn.Parameter(torch.ones(3))
+
+    for source in (Peephole(), Peephole().state_dict(), torch.nn.Sequential(Peephole())):
+        with pytest.raises(ValueError, match="^source: .*, got p_i as well; make"):
+            weights.from_torch(source)
     cell = rnnfast.torch.Cell(zoo.MGU, 2, 3)
     for source in (cell, torch.nn.Sequential(cell)):
         with pytest.raises(
@@ -583,7 +595,9 @@ def test_onnx_errors(onnx):
     refuse("^rnn: expected the direction forward or bidirectional, got side", model(direction="side"))
     peephole = model()
     peephole.graph.node[0].input.extend(["", "", "", "P"])
-    refuse(r"^rnn: expected no P, got P; rnnfast.zoo.LSTM\(peephole=True\) has it", peephole)
+    refuse(r"^rnn: expected no peepholes \(input P\), got some; rnnfast.zoo.LSTM\(peephole=True\) has it", peephole)
+    refuse("^rnn: activations: expected 3 names for each direction, got", model(activations=["Sigmoid", "Tanh"]))
+    weights.from_onnx(model(activations=["sigmoid", "TANH", "tanh"]))  # their case does not count
     given = model()
     del given.graph.initializer[1]
     refuse("^rnn: R: expected an initializer or a Constant, got 'R', which is computed or given", given)

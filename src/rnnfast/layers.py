@@ -285,9 +285,9 @@ class Layer(Stack[S]):
     def _record_shortly(
         self, params: tuple[Any, ...], x: Any, state: Any, *, locked: bool = False
     ) -> tuple[Array, S, StackTape[S]] | None:
-        """`_record` of a compiled cell without anything else; None if anything is unusual. params: instead of its own."""
+        """The short way of `_record` (`_kernels/_training.pyx`); None if anything is unusual. params: instead of its own."""
         plain, form = self._plain, self._form
-        if plain is None or plain.form is not form:  # whose sizes are checked for backward
+        if plain is None or plain.form is not form:  # the tape checks by this form; another one may have other sizes
             return None
         done = plain.record(params, x, state, settings.here.isa, settings.num_threads, locked)
         if done is None:

@@ -119,7 +119,7 @@ def rows_contiguous(array: Array) -> Array:
 
 
 def sequence(value: Any, input_size: int, dtype: FloatDType | None = None, *, batch_first: bool = False) -> tuple[Array, bool]:
-    """x as a (T, B, I) view, and whether it was unbatched. dtype: of the layer."""
+    """x as a (T, B, I) view, whose shape nobody else can change, and whether it was unbatched. dtype: of the layer."""
     x = float_array("x", value, dtype, "the layer")
     axes = "batch, time, input_size" if batch_first else "time, batch, input_size"
     if x.ndim not in (2, 3):
@@ -135,7 +135,7 @@ def sequence(value: Any, input_size: int, dtype: FloatDType | None = None, *, ba
     if x.ndim == 2:
         return rows_contiguous(x)[:, None], True
     x = rows_contiguous(x)
-    return (x.swapaxes(0, 1) if batch_first else x), False
+    return (x.swapaxes(0, 1) if batch_first else x[...]), False
 
 
 def weights(w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, gates: int) -> tuple[Array, Array, Array | None, Array | None]:
@@ -333,13 +333,14 @@ def inputs(
 
 
 def for_each_step(name: str, value: Any, steps: tuple[int, ...], axes: str, hidden: int, dtype: FloatDType) -> Array:
+    """A view, whose shape nobody else can change, or a copy."""
     array = float_array(name, value, dtype, "the layer")
     if array.shape not in (steps, (*steps, hidden)):
         expected = f"{steps} = ({axes}) or {(*steps, hidden)} = ({', '.join(filter(None, (axes, 'hidden')))})"
         raise ValueError(f"{name}: expected shape {expected}, got {array.shape}")
     if array.shape == steps:
-        return array if array.flags.aligned and all(s % array.itemsize == 0 for s in array.strides) else array.copy()
-    return rows_contiguous(array)
+        return array[...] if array.flags.aligned and all(s % array.itemsize == 0 for s in array.strides) else array.copy()
+    return rows_contiguous(array)[...]
 
 
 def draws(value: Any, shapes: Mapping[str, tuple[int, ...]], dtype: FloatDType) -> dict[str, Array]:

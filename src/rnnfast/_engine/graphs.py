@@ -46,7 +46,7 @@ def recurrent(source: Any, name: Any) -> tuple[dict[str, Any], list[tuple[str, l
 def _loaded(source: Any) -> Any:
     """A ModelProto."""
     try:
-        import onnx
+        import onnx.helper  # which a folder of models that is called onnx has not
     except ModuleNotFoundError:
         text = 'onnx: expected the package for models, got none; install it with pip install "rnnfast[onnx]"'
         raise ModuleNotFoundError(text, name="onnx") from None
@@ -86,7 +86,11 @@ def _settings(label: str, node: Any) -> dict[str, Any]:
         said["P"] = node.input[P]
     for name, remedy in WITHOUT.items():
         if said.get(name):
-            raise ValueError(f"{label}: expected no {name}, got {said[name]}; {remedy} has it, to load the arrays into")
+            what, got = ("peepholes (input P)", "some") if name == "P" else (name, said[name])
+            raise ValueError(
+                f"{label}: expected no {what}, got {got}; {remedy} has it, to load the arrays into, and rnnfast.onnx.load runs "
+                "the model as it is"
+            )
     direction = _text(said.get("direction", b"forward"))
     if direction not in ("forward", "bidirectional"):
         remedy = "give its arrays to the function, e.g. rnnfast.lstm(..., reverse=True)"
@@ -94,15 +98,18 @@ def _settings(label: str, node: Any) -> dict[str, Any]:
     cell = CELLS[node.op_type]
     usual = ACTIVATIONS[cell]
     given = list(map(_text, said.get("activations", []))) or [*usual.values()]
+    if len(given) % len(usual):
+        raise checks.wrong_value(f"{label}: activations", f"{len(usual)} names for each direction", given)
     ways = [given[i : i + len(usual)] for i in range(0, len(given), len(usual))]
     found: dict[str, Any] = {}
+    known_names = {name.lower(): own for name, own in ONNX.activations.items()}  # their case does not count
     for zoo_name, one in zip(usual, one_of_them(f"{label}: activations", ways, "convert W, R, B by themselves"), strict=True):
-        if one not in ONNX.activations:
+        if one.lower() not in known_names:
             known = checks.listed(ONNX.activations)
             raise ValueError(
                 f"{label}: expected activations that are some of {known}, got {one}; rnnfast.cell takes any formula"
             )
-        found[zoo_name] = ONNX.activations[one]
+        found[zoo_name] = known_names[one.lower()]
     if cell == "gru":
         found["reset_after"] = said.get("linear_before_reset", 0) == 1
     return {**found, "batch_first": said.get("layout", 0) == 1}

@@ -69,7 +69,8 @@ def _keras_settings(source: Any) -> dict[str, Any]:
         if hasattr(source, name):
             function = getattr(source, name)
             own = str(getattr(function, "__module__", "")).startswith("keras.")
-            settings[name] = _activation(KERAS.activations, getattr(function, "__name__", "") if own else repr(function))
+            shown = (getattr(function, "__name__", "") if own else "") or repr(function)  # an object has no name
+            settings[name] = _activation(KERAS.activations, shown)
     return settings | ({"reset_after": source.reset_after} if hasattr(source, "reset_after") else {})
 
 

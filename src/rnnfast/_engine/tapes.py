@@ -290,7 +290,7 @@ class PlainTape(StackTape[S]):
     """That of a short pass (`_kernels/_training.pyx`), whose backward is as short. recorded: a Passed; prepared: a Filled."""
 
     def __init__(self, form: Form, passed: Passed, x: Array, y: Array) -> None:
-        inputs = Inputs(x.swapaxes(0, 1) if form.batch_first else x, (), None, False)
+        inputs = Inputs(x.swapaxes(0, 1) if form.batch_first else x[...], (), None, False)  # a view, as of `checks.sequence`
         BaseTape.__init__(self, form, passed, inputs, y)
 
     def _prepare(self, recorded: Any, need_x: bool, need_inputs: bool) -> Any:

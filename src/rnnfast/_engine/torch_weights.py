@@ -13,7 +13,6 @@ from rnnfast.cells.conventions import TORCH
 
 # path, kind, place; no place in nn.LSTMCell
 PARAMETER = re.compile(r"(?:(.*)\.)?((?:weight|bias)_(?:ih|hh|hr))(_l\d+(?:_reverse)?)?")
-OTHER = re.compile(r"(?:(.*)\.)?(\w+_l\d+(?:_reverse)?)")  # of cells that PyTorch does not have, such as p_i_l0
 
 
 def recurrent(source: Any, prefix: Any) -> tuple[list[list[Place]], dict[str, Any], dict[str, Any]]:
@@ -39,7 +38,7 @@ def recurrent(source: Any, prefix: Any) -> tuple[list[list[Place]], dict[str, An
     kinds = KINDS[: 4 if any(name.startswith("bias") for name in values) else 2]
     names = [[[f"{kind}_l{k}{way}" for kind in kinds] for way in ways] for k in range(count)]
     known = [name for of_layer in names for place in of_layer for name in place]
-    if others := [name for name in values if OTHER.fullmatch(name) and not PARAMETER.fullmatch(name)]:
+    if others := [name for name in values if not PARAMETER.fullmatch(name)]:
         remedy = "make the layer of rnnfast that has them, and use its load_params"
         raise ValueError(f"source: expected the weights of an RNN, LSTM or GRU, got {checks.listed(others)} as well; {remedy}")
     checks.exact_names("source", values, known)
@@ -62,8 +61,9 @@ def _found(source: Any) -> dict[str, Any]:
             keys = checks.listed(map(repr, source)) or "none"
             raise ValueError(f"source: expected names such as weight_ih_l0, got the keys {keys}; pass the state_dict itself")
         for key, value in source.items():
-            if isinstance(key, str) and (match := OTHER.fullmatch(key)) and (path := match[1] or "") in found:
-                found[path].setdefault(match[2], value)
+            path, _, name = key.rpartition(".") if isinstance(key, str) else ("", "", "")
+            if name and path in found and not PARAMETER.fullmatch(key):  # of a cell that PyTorch does not have, such as p_i_l0
+                found[path][name] = value
         return found
     if hasattr(source, "named_modules"):
         import torch
@@ -100,4 +100,5 @@ def _of_module(module: Any) -> dict[str, Any]:
         for kind in (*KINDS, "weight_hr"):
             if (value := getattr(module, f"{kind}{place}", None)) is not None:
                 values[f"{kind}{place or '_l0'}"] = value
-    return values
+    own = (*KINDS, "weight_hr")  # also with what torch.nn.utils.weight_norm appends
+    return values | {name: p for name, p in module.named_parameters(recurse=False) if not name.startswith(own)}

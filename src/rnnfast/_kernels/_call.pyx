@@ -207,7 +207,7 @@ cdef void place_states(Job *j, Pieces *p, bint turns) noexcept nogil:
         if j.order.ragged:
             j.state[i].first_rows = take_piece(p, nbytes)
     if turns and not j.cell.y_is_state and (not side_by_side(&j.y, &j.order) or j.recomputing):
-        j.y_rows = take_piece(p, nbytes)
+        j.y_rows = take_piece(p, 2 * nbytes)
 
 
 cdef void place_program(Job *j, Pieces *p, int threads, Extra *extra) noexcept nogil:

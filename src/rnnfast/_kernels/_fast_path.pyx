@@ -341,6 +341,8 @@ def try_live(str cell, int isa, tuple weights, int each, tuple blocks, Py_ssize_
     cdef Layers all_of_them
     cdef tuple packed
     cdef Weights w
+    if len(weights) != each * count:
+        return None
     w_ih, w_hh, b_ih, b_hh = weights[0], weights[1], None, None
     if not (cnp.PyArray_CheckExact(w_ih) and cnp.PyArray_NDIM(<cnp.ndarray>w_ih) == 2
             and cnp.PyArray_CheckExact(w_hh) and cnp.PyArray_NDIM(<cnp.ndarray>w_hh) == 2):

@@ -223,7 +223,7 @@ cdef inline void open_step(Job *j, Py_ssize_t s, Py_ssize_t first, Py_ssize_t la
     if j.index < 0:
         open_extras(j, s, first, last, thread, a)
         if j.y_rows != NULL:
-            set_place(&a.y, j.y_rows + first * j.hidden * j.itemsize, j.hidden)
+            set_place(&a.y, y_rows_at(j, s) + first * j.hidden * j.itemsize, j.hidden)
         elif not j.cell.y_is_state:
             set_place(&a.y, at(&j.y, &j.order, s, first), elements(j, j.y.row))
 
@@ -251,7 +251,7 @@ cdef inline void close_step(Job *j, Py_ssize_t s, Py_ssize_t first, const rf_ste
     """Writes what must stand elsewhere: whole rows, however the step was split."""
     cdef Order *o = &j.order
     cdef Py_ssize_t nbytes = j.hidden * j.itemsize, row, to_row
-    cdef const char *y = j.state[0].turn[s & 1] if j.cell.y_is_state else j.y_rows
+    cdef const char *y = j.state[0].turn[s & 1] if j.cell.y_is_state else y_rows_at(j, s)
     cdef bint y_elsewhere = not j.h_in_y and y != NULL
     cdef int i
     if j.save and j.cell.row_saved:

@@ -71,7 +71,7 @@ cdef struct Job:
     char *slots                 # (rows of a window or R, slots*H)
     Py_ssize_t slots_row        # stored row that slots begins with
     char *row_kept              # (R or rows of a window, row_saved), as slots
-    char *y_rows                # (B, H) of an output that is no state, where it does not go into y directly
+    char *y_rows                # (2, B, H) of an output that is no state, where it does not go into y directly; see y_rows_at
     char *x_rows                # gathered rows of x or of dx
     Py_ssize_t checkpoint_every # steps between checkpoints, 0 = none
     char *sums                  # (B, sums*H) of the phase with most of them
@@ -159,6 +159,11 @@ cdef inline char *slot_at(const Job *j, Py_ssize_t s, Py_ssize_t row, Py_ssize_t
 
 cdef inline char *kept_at(const Job *j, int state, Py_ssize_t s, Py_ssize_t row) noexcept nogil:
     return j.state[state].kept + (stored(&j.order, s) + row - j.slots_row) * j.hidden * j.itemsize
+
+cdef inline char *y_rows_at(const Job *j, Py_ssize_t s) noexcept nogil:
+    """Even and odd steps have their own, as turns of states: while a thread copies its rows of one step to where they belong,
+    another may be at its units of the next."""
+    return j.y_rows + (s & 1) * j.order.B * j.hidden * j.itemsize if j.y_rows != NULL else NULL
 
 cdef inline bint is_y(const Job *j, int state) noexcept nogil:
     return state == 0 and j.cell.y_is_state

@@ -29,7 +29,7 @@ cdef class Plain:
     cdef str cell               # of a compiled one; None: a formula, which packs for itself
     cdef tuple names            # of each place, the names of its parameters
     cdef tuple initial          # of each state, what its numbers are where none are given
-    cdef Buffer lengths         # (params, 2): of each parameter of all places, the lengths of its axes; the second 0 if it has one
+    cdef Buffer axes            # (params, 2): of each parameter of all places, the lengths of its axes; the second 0 if it has one
     cdef int each, w_hh, b_ih, b_hh, vectors  # of a place: how many parameters; where some are, -1 nowhere; where vectors begin
     cdef int kind, itemsize, states
     cdef bint batch_first
@@ -46,16 +46,16 @@ cdef class Plain:
         self.kind, self.itemsize, self.batch_first = (<cnp.dtype>form.dtype).type_num, form.dtype.itemsize, form.batch_first
         self.inputs, self.hidden = form.input_size, form.hidden_size
         self.layers, self.directions, self.size = form.num_layers, form.directions, 0
-        self.lengths = Buffer(self.each * len(names) * 2 * sizeof(Py_ssize_t))
-        length = <Py_ssize_t *>self.lengths.data
+        self.axes = Buffer(self.each * len(names) * 2 * sizeof(Py_ssize_t))
+        length = <Py_ssize_t *>self.axes.data
         for place in range(len(names)):
             for shape in form.kinds(place).values():
                 length[0], length[1] = shape[0], shape[1] if len(shape) > 1 else 0
                 self.size += length[0] * max(1, length[1])
                 length += 2
 
-    cdef inline Py_ssize_t *lengths_of(self, Py_ssize_t place) noexcept:
-        return <Py_ssize_t *>self.lengths.data + place * self.each * 2
+    cdef inline Py_ssize_t *axes_of(self, Py_ssize_t place) noexcept:
+        return <Py_ssize_t *>self.axes.data + place * self.each * 2
 
     cdef inline bint fits(self, array, int ndim, Py_ssize_t a, Py_ssize_t b, Py_ssize_t c) noexcept:
         """A plain contiguous array of this dtype and of the first ndim of these lengths."""
@@ -69,7 +69,7 @@ cdef class Plain:
 
     cdef bint params_fit(self, tuple params) noexcept:
         """Of all places, in the order of `names`."""
-        cdef const Py_ssize_t *length = self.lengths_of(0)
+        cdef const Py_ssize_t *length = self.axes_of(0)
         cdef Py_ssize_t i
         if len(params) != self.each * len(self.names):
             return False
@@ -128,7 +128,7 @@ cdef class Plain:
         return params[place * self.each + which] if which >= 0 else None
 
     def record(self, tuple params, x, state, int isa, int threads, bint locked):
-        """(y, state, Passed). params: as in `names`; locked: y is read-only for good."""
+        """(y, state, Passed). params: as in `names`; locked: y cannot be made writeable again."""
         cdef cnp.ndarray seen
         cdef Py_ssize_t T, B, layer, place, D = self.directions, H = self.hidden
         cdef Passed passed
@@ -189,7 +189,7 @@ cdef class Passed:
         cdef Plain plain = self.plain
         cdef Filled f = Filled.__new__(Filled)
         cdef Py_ssize_t layer, direction, place = 0, at = 0, ones, n, k, width
-        cdef const Py_ssize_t *length = plain.lengths_of(0)
+        cdef const Py_ssize_t *length = plain.axes_of(0)
         cdef cnp.npy_intp dims[2]
         cdef list sets = []
         cdef Record record
@@ -235,9 +235,10 @@ cdef class Passed:
                          plain.param(p, place, plain.w_hh), plain.param(p, place, plain.b_ih), plain.param(p, place, plain.b_hh),
                          f.d_vectors[place])
             if f.d_vectors[place] is not None:
+                names = (<tuple>plain.names[place])[plain.vectors:]
                 found = plain.variant.vector_gradients(self.packed[place], f.d_vectors[place])
-                for d, value in zip(p[place * plain.each + plain.vectors : (place + 1) * plain.each], found.values(), strict=True):
-                    d[...] = value
+                for name, kind in zip(names, plain.variant.vectors):
+                    f.params[name][...] = found[kind]
             if direction == 0:
                 dy = f.dx[place]
                 if D == 2 and dy is not None:

@@ -5,12 +5,14 @@ Needs the package onnx; the functions of `rnnfast.onnx_ops`, which compute singl
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+from importlib import import_module
 
-if find_spec("onnx") is None:
-    raise ModuleNotFoundError('rnnfast.onnx needs the package onnx: pip install "rnnfast[onnx]"', name="onnx")
+try:
+    import_module("onnx.reference")  # a folder of models that is called onnx has none
+except ModuleNotFoundError as missing:
+    raise ModuleNotFoundError('rnnfast.onnx needs the package onnx: pip install "rnnfast[onnx]"', name="onnx") from missing
 
-from rnnfast.onnx.models import Model, load
+from rnnfast.onnx.models import Argument, Model, load
 from rnnfast.onnx.writer import export
 
-__all__ = ["Model", "export", "load"]
+__all__ = ["Argument", "Model", "export", "load"]

@@ -68,7 +68,7 @@ def _activation(name: str, alpha: float | None = None, beta: float | None = None
     if NAMES[name] == "Affine":
         return Activation("Affine", (1.0, 0.0))
     defaults = ACTIVATIONS[name].defaults
-    return Activation(NAMES[name], tuple(d if p is None else p for d, p in zip(defaults, (alpha, beta), strict=False)))
+    return Activation(NAMES[name], tuple(float(d if p is None else p) for d, p in zip(defaults, (alpha, beta), strict=False)))
 
 
 def _not_in_onnx(what: str) -> ValueError:
@@ -78,6 +78,8 @@ def _not_in_onnx(what: str) -> ValueError:
 
 
 def _clip(clip: float | None) -> dict[str, float]:
+    if clip is not None and np.float32(clip) == 0:
+        raise _not_in_onnx(f"clip={clip}, which is 0 in float32")
     return {} if clip is None else {"clip": float(clip)}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from importlib import import_module
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -77,10 +78,14 @@ def export(
     ['y', 'h_n', 'c_n']
     """
     node = node_of(net)
+    if not isinstance(file, (str, os.PathLike, NoneType)):
+        raise checks.wrong_type("file", "a path or None", file)
     newest = onnx.defs.onnx_opset_version()
     if checks.positive("opset", opset, newest) < 14:
         raise checks.wrong_value("opset", f"a version from 14 to {newest}", opset)
     sizes = {name: _size(name, value) for name, value in (("batch", batch), ("time", time))}
+    if isinstance(batch, str) and batch == time:  # the model would declare that the two sizes are equal
+        raise checks.wrong_value("time", "another name than that of batch", time)
     graph = _graph_of(net, node, sizes, checks.flag("state", state), checks.flag("lengths", lengths))
     imports = [onnx.helper.make_opsetid("", int(opset))]
     version = onnx.helper.find_min_ir_version_for(imports)  # the newest one may be too new for runtimes
@@ -94,7 +99,11 @@ def export(
 
 
 def _size(name: str, value: Any) -> int | str:
-    return value if isinstance(value, str) and value else checks.positive(name, value)
+    if not isinstance(value, str):
+        return checks.positive(name, value)
+    if not value:
+        raise checks.wrong_value(name, "an integer >= 1 or the name of an open size", value)
+    return value
 
 
 def _graph_of(net: Stack[Any], node: Node, sizes: Mapping[str, int | str], state: bool, lengths: bool) -> Any:

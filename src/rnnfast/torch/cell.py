@@ -182,10 +182,14 @@ def _layer_of(module: Cell, w: Tensor) -> Layer[Any]:
     form = module._layer._form
     if w.dtype not in NUMPY:
         raise TypeError(f"parameters: expected torch.float32 or torch.float64, got {w.dtype}; use net.to(torch.float32)")
-    form = form._replace(dtype=NUMPY[w.dtype])
-    if not module.training:
+    own = form
+    if NUMPY[w.dtype] != form.dtype:
+        form = form._replace(dtype=NUMPY[w.dtype])
+    if not module.training and (form.dropout or form.variant.draws):
         variant = form.variant if isinstance(form.variant, Variant) else form.variant.at_inference
         form = form._replace(dropout=0.0, variant=variant)
+    if form is own:  # short calls know it
+        return module._layer
     layer: Layer[Any] = module._layer.__new__(type(module._layer))
     layer.__dict__.update(module._layer.__dict__, _form=form)
     return layer

@@ -103,6 +103,8 @@ class _Accelerated(torch.nn.RNNBase):
         dtype, shape = x.dtype, x.shape
         if shape[-1] != self.input_size or 0 in shape:
             return False
+        if len(flat) != (4 if self.bias else 2) * self.num_layers * (2 if self.bidirectional else 1):
+            return False  # an attribute was changed
         for w in flat:
             if not (type(w) in KINDS and w.dtype is dtype and w.is_cpu):
                 return False
