@@ -31,8 +31,9 @@ ON_BACKENDS = [pytest.param("numpy", marks=needs("keras")), pytest.param("torch"
 
 
 def run(*arguments, backend, folder):
-    """In a process whose Keras has this backend."""
-    environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": os.pathsep.join(map(str, [HERE, *sys.path]))}
+    """In a process whose Keras has this backend, with none of the options that the caller gave pytest."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment |= {"KERAS_BACKEND": backend, "PYTHONPATH": os.pathsep.join(map(str, [HERE, *sys.path]))}
     return subprocess.run(
         [sys.executable, *arguments], capture_output=True, text=True, env=environment, cwd=folder, timeout=600
     )
