@@ -5,7 +5,7 @@ import numpy as np
 from rnnfast.formula import ops
 from rnnfast.formula.graph import FULL, ROW, VECTOR
 from rnnfast.formula.symbols import Block, Trace
-from rnnfast.formula.traced import Traced
+from rnnfast.formula.traced import from_graph
 
 
 class Gates:
@@ -190,15 +190,4 @@ def trace(formula, gates, states, vectors, inputs, draws, output, rows):
     }
     results = formula(x, U, **{name: t.symbol(n) for group in nodes.values() for name, n in group.items()})
     results = [t.node(r) for r in (results if isinstance(results, tuple) else (results,))]
-    return Traced(
-        builder=b,
-        x_gates=leaves,
-        products={gate: t.products[gate] for gate in gates if gate in t.products},
-        states=nodes["state"],
-        new=tuple(results[1:] if output else results),
-        output=results[0] if output else None,
-        vectors=nodes["vector"],
-        inputs=nodes["input"],
-        draws=nodes["draw"],
-        surrogates=t.surrogates,
-    )
+    return from_graph(b, gates, nodes["state"].values(), tuple(results), t.surrogates)

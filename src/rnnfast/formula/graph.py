@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 
 class Axes(NamedTuple):
@@ -22,6 +22,9 @@ class Axes(NamedTuple):
 
 
 NUMBER, VECTOR, ROW, FULL = Axes(False, False), Axes(False, True), Axes(True, False), Axes(True, True)
+
+
+AnyGraph = TypeVar("AnyGraph", bound="Graph")
 
 
 class Node(NamedTuple):
@@ -51,6 +54,9 @@ class Graph:
             self.place[node] = len(self.nodes)
             self.nodes.append(node)
         return self.place[node]
+
+    def copy(self: AnyGraph) -> AnyGraph:
+        return type(self)(list(self.nodes), dict(self.place))
 
     def number(self, value: float) -> int:
         return self.add_node("number", (), (float(value), str(float(value))))  # the text tells -0.0 from 0.0

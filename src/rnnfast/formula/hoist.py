@@ -15,15 +15,14 @@ from rnnfast.formula.saved import UNIT_COST, minimal
 
 def found_by_steps(j: Joint) -> set[int]:
     """Projections, and values of every unit that are computed from them ahead of the steps."""
-    nodes, projections = j.graph.nodes, set(j.x_gates.values())
+    nodes, projections = j.graph.nodes, set(j.formula.x_gates.values())
     of_x = set(projections)
     for n in sorted(j.forward - projections):
         args = [arg for arg in nodes[n].args if nodes[arg].axes.rows]
         if nodes[n].op != "product" and args and of_x.issuperset(args):
             of_x.add(n)
     steps = j.forward - of_x
-    read = {*j.new, *j.operands.values(), *(arg for n in steps for arg in nodes[n].args)}
-    read |= set() if j.output is None else {j.output}
+    read = {*j.formula.results, *j.operands.values(), *(arg for n in steps for arg in nodes[n].args)}
     constant = {n for n in j.forward if not nodes[n].axes.rows}
     rows = {n for n in of_x if nodes[n].axes != FULL}
     return minimal(

@@ -9,7 +9,7 @@ from rnnfast.formula.evaluate import needed
 from rnnfast.formula.graph import Graph
 
 
-def lower(b: Builder, ends: Iterable[int], instead: Callable[[Graph, str, str], int | None]) -> tuple[Graph, dict[int, int]]:
+def lower(b: Builder, ends: Iterable[int], instead: Callable[[Graph, str, str], int | None]) -> tuple[Builder, dict[int, int]]:
     """What the ends need, as a new graph, and the place there of each node that has one. instead(graph, kind, name): what
     stands for an input there, or None for the input itself."""
     ends = list(ends)
@@ -20,7 +20,7 @@ def lower(b: Builder, ends: Iterable[int], instead: Callable[[Graph, str, str], 
     for n in order:
         for arg in nodes[n].args:
             uses[arg] += 1
-    graph, place = Graph(), {}
+    graph, place = Builder(), {}
     for n in order:
         op, args, what, axes = nodes[n]
         found = instead(graph, *b.leaf(n))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from rnnfast.formula.evaluate import needed
 from rnnfast.formula.graph import ROW, Graph
 from rnnfast.formula.saved import UNIT_COST, minimal
-from rnnfast.formula.spec import D_EXTRA, D_VECTOR, PARTIAL, Operand, Y
+from rnnfast.formula.spec import At, Operand
 
 SLOW = "exp expm1 log log1p sin cos tanh sigmoid softplus add_tanh add_sigmoid"
 # of computing a value once more, where keeping it costs UNIT_COST; others are quick
@@ -83,7 +83,7 @@ def schedule(
     def store(node: int, where: Operand | None) -> None:
         at = level.get(node, 0)
         phases[at].stores.append((node, where))
-        if where is None or where.space not in (Y, D_EXTRA, D_VECTOR, PARTIAL):
+        if where is None or where.space not in (At.Y, At.D_EXTRA, At.D_VECTOR, At.PARTIAL):
             stored[node] = at
 
     def want(row: int) -> None:
@@ -94,7 +94,7 @@ def schedule(
         at, (op, args, _, _) = level[row], graph.nodes[row]
         if op == "total":
             phases[at].totals.append(row)
-            phases[at - 1].stores.append((args[0], Operand(PARTIAL, -1)))
+            phases[at - 1].stores.append((args[0], Operand(At.PARTIAL, -1)))
             return
         phases[at].rows.append(row)
         stack = list(args)

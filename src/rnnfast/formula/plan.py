@@ -71,7 +71,7 @@ class Plan:
     @cached_property
     def _derived(self) -> tuple[list[int], Recipe]:
         """The nodes of the results' gradients, and how those of vectors are computed."""
-        graph = Builder(list(self.once.nodes), dict(self.once.place))
+        graph = self.once.copy()
         wanted = [graph.input("d", str(k), VECTOR) for k in range(len(self.results))]
         seeds: dict[int, int] = {}
         for node, d in zip(self.results, wanted, strict=True):
@@ -115,15 +115,15 @@ def plan(traced: Traced, training: bool) -> Plan:
     Raises ValueError if the formula needs more than the interpreter has, such as registers.
     """
     prepared = prepare(traced)
-    passes = Passes(prepared, training)
+    passes, formula = Passes(prepared, training), prepared.formula
     return Plan(
         spec=passes.spec() if training else _both_ways(passes.spec(), Passes(prepared, training, hoists=True).spec()),
-        x_gates=tuple(prepared.x_gates),
-        h_gates=tuple(prepared.products),
-        states=tuple(prepared.states),
+        x_gates=tuple(formula.x_gates),
+        h_gates=tuple(formula.products),
+        states=tuple(formula.states),
         extras=passes.extras,
         row_inputs=passes.row_inputs,
-        vectors=tuple(name for name, node in traced.vectors.items() if traced.builder.nodes[node] in prepared.once.place),
+        vectors=tuple(traced.vectors),
         once=prepared.once,
         results=prepared.vectors,
         once_surrogates=prepared.once_surrogates,

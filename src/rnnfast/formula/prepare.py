@@ -6,29 +6,20 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from rnnfast.formula.build import Builder
-from rnnfast.formula.evaluate import needed
-from rnnfast.formula.graph import FULL, VECTOR
-from rnnfast.formula.traced import Traced
+from rnnfast.formula.graph import VECTOR
+from rnnfast.formula.traced import Traced, reached
 
 
 class Prepared(NamedTuple):
-    """The same formula in a graph of its own. Only what its results need is left, in declared order.
+    """formula: the same in a graph of its own, with what its results need alone.
 
     A product's value is the sum alone: where its bias stands apart, the sum of both is another node. merged: gates whose two
-    biases are both in the projection. graph has `input("vector", k, VECTOR)` for node vectors[k] of `once`, the graph of what
-    is computed once per call, and `input("bias", gate, VECTOR)` for biases that stand apart.
+    biases are both in the projection. The graph has `input("vector", k, VECTOR)` for node vectors[k] of `once`, the graph of
+    what is computed once per call, and `input("bias", gate, VECTOR)` for biases that stand apart.
     """
 
-    graph: Builder
-    x_gates: Mapping[str, int]
-    products: Mapping[str, int]
+    formula: Traced
     merged: frozenset[str]
-    states: Mapping[str, int]
-    new: tuple[int, ...]
-    output: int | None
-    inputs: Mapping[str, int]
-    draws: Mapping[str, int]
-    surrogates: Mapping[int, int]
     once: Builder
     vectors: tuple[int, ...]
     once_surrogates: Mapping[int, int]
@@ -36,12 +27,8 @@ class Prepared(NamedTuple):
 
 def prepare(traced: Traced) -> Prepared:
     nodes = traced.builder.nodes
-    results = [*traced.new, *([] if traced.output is None else [traced.output])]
-    order = needed(traced.builder, results)
-    while more := {traced.surrogates[n] for n in order if n in traced.surrogates} - set(order):
-        order = needed(traced.builder, [*order, *more])
-    merged = _merged(traced, order, set(results))
-
+    order = sorted(reached(traced.builder, traced.results, traced.surrogates))
+    merged = _merged(traced, order)
     graph, once = Builder(), Builder()
     place: dict[int, int] = {}  # of a node of the trace in graph; of what varies with vectors alone only if it is used there,
     place_once: dict[int, int] = {}  # and in once
@@ -69,28 +56,16 @@ def prepare(traced: Traced) -> Prepared:
             products[gate] = place[n]
             if gate not in merged:
                 place[n] = graph.add_node("add", (graph.input("bias", gate, VECTOR), place[n]))
-
-    def kept(declared: Mapping[str, int]) -> dict[str, int]:
-        return {name: place[n] for name, n in declared.items() if n in place}
-
-    return Prepared(
-        graph=graph,
-        x_gates=kept(traced.x_gates),
-        products={gate: products[gate] for gate in traced.products if gate in products},
-        merged=merged,
-        states={name: graph.input("state", name, FULL) for name in traced.states},
-        new=tuple(used(n) for n in traced.new),
-        output=None if traced.output is None else used(traced.output),
-        inputs=kept(traced.inputs),
-        draws=kept(traced.draws),
-        surrogates={place[n]: used(d) for n, d in traced.surrogates.items() if n in place},
-        once=once,
-        vectors=tuple(vectors),
-        once_surrogates={place_once[n]: place_once[d] for n, d in traced.surrogates.items() if n in place_once},
-    )
+    for n in traced.states.values():
+        place[n] = graph.add_node(*nodes[n])
+    for n in (*traced.results, *(d for step, d in traced.surrogates.items() if step in place)):
+        used(n)
+    formula = traced.moved(graph, place)._replace(products={gate: products[gate] for gate in traced.products})
+    slopes = {place_once[n]: place_once[d] for n, d in traced.surrogates.items() if n in place_once}
+    return Prepared(formula, merged, once, tuple(vectors), slopes)
 
 
-def _merged(traced: Traced, order: list[int], results: set[int]) -> frozenset[str]:
+def _merged(traced: Traced, order: list[int]) -> frozenset[str]:
     """Gates whose projection and product have one use, the sum of both."""
     nodes = traced.builder.nodes
     users: dict[int, set[int]] = {}
@@ -98,12 +73,10 @@ def _merged(traced: Traced, order: list[int], results: set[int]) -> frozenset[st
         for arg in nodes[n].args:
             users.setdefault(arg, set()).add(n)
     found = set()
-    for n in order:
-        if nodes[n].op == "product" and nodes[n].what in traced.x_gates:
-            x = traced.x_gates[str(nodes[n].what)]
-            ours = users.get(n, set())
-            if ours == users.get(x) and len(ours) == 1 and not {n, x} & results:
-                (total,) = ours
-                if nodes[total].op == "add" and set(nodes[total].args) == {n, x}:
-                    found.add(str(nodes[n].what))
+    for gate, n in traced.products.items():
+        x, ours = traced.x_gates.get(gate, -1), users.get(n, set())
+        if ours == users.get(x) and len(ours) == 1 and not {n, x} & {*traced.results}:
+            (total,) = ours
+            if nodes[total].op == "add" and set(nodes[total].args) == {n, x}:
+                found.add(gate)
     return frozenset(found)

@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush
 
 from rnnfast.formula.graph import Graph
-from rnnfast.formula.spec import (
-    CONSTANT,
-    D_AFTER,
-    D_BEFORE,
-    D_EXTRA,
-    D_VECTOR,
-    PARTIAL,
-    REGISTER,
-    ROW,
-    Instruction,
-    Operand,
-    Program,
-    Y,
-)
+from rnnfast.formula.spec import At, Instruction, Operand, Program
 
 MAX_REGISTERS = 64
-ADDED_TO = (D_EXTRA, D_VECTOR)
+ADDED_TO = (At.D_EXTRA, At.D_VECTOR)
 
 
 def location(operand: Operand) -> Operand:
     """Of operands that are the same memory, one."""
-    return Operand(D_AFTER, operand.number) if operand.space == D_BEFORE else operand
+    return Operand(At.D_AFTER, operand.number) if operand.space == At.D_BEFORE else operand
 
 
 def program(
-    graph: Graph, stores: Sequence[tuple[int, Operand]], place: Callable[[int], Operand | None], of_rows: bool = False
+    graph: Graph, stores: Sequence[tuple[int, Operand]], place: Mapping[int, Operand], of_rows: bool = False
 ) -> Program | None:
-    """place(node): where its value is in memory before this program, or None. of_rows: numbers a row are operands as any
-    other."""
+    """place: where values are in memory before this program. of_rows: numbers a row are operands as any other."""
     return _Writer(graph, stores, place, of_rows).program() if stores else None
 
 
@@ -44,7 +30,7 @@ class _Writer:
     nodes and stores are whole numbers, a bit each."""
 
     def __init__(
-        self, graph: Graph, stores: Sequence[tuple[int, Operand]], place: Callable[[int], Operand | None], of_rows: bool
+        self, graph: Graph, stores: Sequence[tuple[int, Operand]], place: Mapping[int, Operand], of_rows: bool
     ) -> None:
         self.graph, self.stores = graph, list(stores)
         self.list: list[tuple[str, Operand, tuple[Operand, ...]]] = []
@@ -65,18 +51,18 @@ class _Writer:
                 continue
             seen.add(node)
             found = graph.nodes[node]
-            where = place(node)
+            where = place.get(node)
             number: float | str | None = "1/H" if graph.leaf(node) == ("size", "1/H") else graph.number_of(node)
             if where is None and number is not None:
                 text = str(number)
                 self.constants[text] = number
-                where = Operand(CONSTANT, list(self.constants).index(text))
+                where = Operand(At.CONSTANT, list(self.constants).index(text))
             self.place[node] = where
             self.args[node] = found.args if where is None else ()
             stack.extend(self.args[node])
         for node in sorted(seen):
             where, mask = self.place[node], 0
-            if where is None or (where.space == ROW and not of_rows):
+            if where is None or (where.space == At.ROW and not of_rows):
                 self.bit[node] = mask = 1 << len(self.bit)
             else:
                 self.at[node] = where
@@ -117,7 +103,7 @@ class _Writer:
         # what is left reads each other's places; what waits is in registers, or must get there first
         for i in waiting:
             node = self.stores[i][0]
-            if self.at[node].space != REGISTER:
+            if self.at[node].space != At.REGISTER:
                 self._emit("move", self._register(), (self.at[node],))
                 self.at[node] = self.list[-1][1]
         for i in waiting:
@@ -131,7 +117,7 @@ class _Writer:
 
     def _register(self) -> Operand:
         self.registers += 1
-        return Operand(REGISTER, self.registers - 1)
+        return Operand(At.REGISTER, self.registers - 1)
 
     def _emit(self, op: str, to: Operand, args: tuple[Operand, ...]) -> None:
         self.list.append((op, to, args))
@@ -139,12 +125,14 @@ class _Writer:
     def _store(self, i: int) -> None:
         node, where = self.stores[i]
         at = self.at[node]
-        if where.space == PARTIAL:
+        if where.space == At.PARTIAL:
             self._emit("total", where, (at,))
         elif where.space in ADDED_TO:
             # that of an input is rounded first: with unequal lengths it is added elsewhere (_backward.pyx, scatter)
-            op, to, args = self.list[-1] if self.list and where.space == D_VECTOR else ("", where, ())
-            alone = at.space == REGISTER and not self.users[node] & ~(self.done | self.store_bit[i])  # and stored nowhere else
+            op, to, args = self.list[-1] if self.list and where.space == At.D_VECTOR else ("", where, ())
+            alone = at.space == At.REGISTER and not self.users[node] & ~(
+                self.done | self.store_bit[i]
+            )  # and stored nowhere else
             if op == "mul" and to == at and alone:
                 self.list.pop()
                 self._emit("fma", where, (*args, where))
@@ -177,8 +165,8 @@ class _Writer:
         """A place where it is to be stored anyway, if it can be written now and read by those who still need it."""
         for i in self.stores_of.get(node, ()):
             where = self.stores[i][1]
-            if where.space not in (PARTIAL, *ADDED_TO) and self._free(where, self.store_bit[i]):
-                if where.space == Y and self.users[node] & ~(self.done | self.store_bit[i]):
+            if where.space not in (At.PARTIAL, *ADDED_TO) and self._free(where, self.store_bit[i]):
+                if where.space == At.Y and self.users[node] & ~(self.done | self.store_bit[i]):
                     continue
                 self.done |= self.store_bit[i]
                 return where
@@ -189,7 +177,7 @@ class _Writer:
         last: dict[int, int] = {}
         for k, (_, to, args) in enumerate(self.list):
             for operand in (to, *args):
-                if operand.space == REGISTER:
+                if operand.space == At.REGISTER:
                     last[operand.number] = k
         free: list[int] = []
         given: dict[int, int] = {}
@@ -197,14 +185,14 @@ class _Writer:
         instructions = []
 
         def real(operand: Operand) -> Operand:
-            return Operand(REGISTER, given[operand.number]) if operand.space == REGISTER else operand
+            return Operand(At.REGISTER, given[operand.number]) if operand.space == At.REGISTER else operand
 
         for k, (op, to, args) in enumerate(self.list):
             read = tuple(real(arg) for arg in args)
-            for number in {arg.number for arg in args if arg.space == REGISTER}:
+            for number in {arg.number for arg in args if arg.space == At.REGISTER}:
                 if last[number] == k:
                     heappush(free, given[number])
-            if to.space == REGISTER:
+            if to.space == At.REGISTER:
                 if not free:
                     heappush(free, count)
                     count += 1

@@ -10,28 +10,27 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-# Where an operand of an instruction is. With each of them goes a number, of a register, a state, a slot, ...
-REGISTER = "register"  # of the block of vectors at work
-CONSTANT = "constant"  # of the program
-SUM = "sum"  # result of a product of this phase
-SLOT = "slot"
-BEFORE, AFTER = (
-    "before",
-    "after",
-)  # a state before and after the step; forward AFTER is written, and then read by later instructions
-Y = "y"  # forward: the output that is not a state, written
-DY = "dy"  # backward: gradient of y, may be absent; read by "add_if" alone
-D_AFTER = (
-    "d_after"  # backward, read: gradient of a state after the step, without what products carry and without dy. May be absent
-)
-# backward, written: of the state before the step, without what a product carries. The same memory as D_AFTER; a phase may keep
-# another value there that a later phase reads, before the gradient is written
-D_BEFORE = "d_before"
-VECTOR = "vector"  # (H,): a bias that stands apart, or an expression of vectors, computed once per call
-EXTRA, D_EXTRA = "extra", "d_extra"  # a (B, H) input or draw; the gradient of an input, which is added to
-D_VECTOR = "d_vector"  # backward: row by row the gradient of a vector after the biases, which is added to at every step
-ROW = "row"  # a number a row. In programs of rows an operand as any other; in others read by "splat" alone
-PARTIAL = "partial"  # written by "total" alone: sums over the units of one vector
+
+class At:
+    """Where an operand of an instruction is. With each of them goes a number, of a register, a state, a slot, ..."""
+
+    REGISTER = "register"  # of the block of vectors at work
+    CONSTANT = "constant"  # of the program
+    SUM = "sum"  # result of a product of this phase
+    SLOT = "slot"
+    BEFORE, AFTER = "before", "after"  # a state before and after the step; forward AFTER is written, and read after that
+    Y = "y"  # forward: the output that is not a state, written
+    DY = "dy"  # backward: gradient of y, may be absent; read by "add_if" alone
+    # backward, read: gradient of a state after the step, without what products carry and without dy. May be absent
+    D_AFTER = "d_after"
+    # backward, written: of the state before the step, without what a product carries. The same memory as D_AFTER; a phase may
+    # keep another value there that a later phase reads, before the gradient is written
+    D_BEFORE = "d_before"
+    VECTOR = "vector"  # (H,): a bias that stands apart, or an expression of vectors, computed once per call
+    EXTRA, D_EXTRA = "extra", "d_extra"  # a (B, H) input or draw; the gradient of an input, which is added to
+    D_VECTOR = "d_vector"  # backward: row by row the gradient of a vector after the biases, which is added to at every step
+    ROW = "row"  # a number a row. In programs of rows an operand as any other; in others read by "splat" alone
+    PARTIAL = "partial"  # written by "total" alone: sums over the units of one vector
 
 
 class Operand(NamedTuple):

@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 from rnnfast.formula.build import Builder
 from rnnfast.formula.graph import FULL, NUMBER, ROW, VECTOR, Axes
 from rnnfast.formula.operations import OPERATIONS
-from rnnfast.formula.traced import Traced
-from rnnfast.formula.tracing import reached
+from rnnfast.formula.traced import Traced, from_graph, reached
 
-VERSION = 1
+VERSION = 2
 MOST_NODES = 20_000
 AXES: dict[str, tuple[Axes, ...]] = {  # what inputs of each kind may vary with
     "x": (FULL,),
@@ -100,24 +99,13 @@ class Description(NamedTuple):
 
 
 def graph_as_json(t: Traced) -> dict[str, Any]:
-    nodes: list[list[Any]] = []
-    for node in t.builder.nodes:
-        what: Any = node.what
-        if node.op == "number":
-            what = what[0].hex()
-        elif node.op == "input":
-            what = [*what, list(node.axes)]
-        nodes.append([node.op, list(node.args), what])
+    def what(op: str, what: Any, axes: Axes) -> Any:
+        return what[0].hex() if op == "number" else [*what, list(axes)] if op == "input" else what
+
     return {
-        "nodes": nodes,
-        "x_gates": dict(t.x_gates),
-        "products": dict(t.products),
-        "states": dict(t.states),
-        "new": list(t.new),
-        "output": t.output,
-        "vectors": dict(t.vectors),
-        "inputs": dict(t.inputs),
-        "draws": dict(t.draws),
+        "nodes": [[op, list(args), what(op, about, axes)] for op, args, about, axes in t.builder.nodes],
+        "gates": [list(t.x_gates), list(t.products)],
+        "results": [*([] if t.output is None else [t.output]), *t.new],
         "surrogates": [list(pair) for pair in t.surrogates.items()],
     }
 
@@ -143,46 +131,23 @@ def graph_from_json(found: Any, states: Mapping[str, float]) -> Traced:
             node = b.total(args[0]) if op == "total" else b.add_node(op, tuple(args))
         expect(node == i, "each node once", op)
 
-    def named(kind: str, op: str, given: Mapping[str, int]) -> dict[str, int]:
-        for name, node in given.items():
-            at = b.nodes[node] if type(node) is int and 0 <= node < len(b.nodes) else None
-            expect(at is not None and at.op == op and at.what == (kind, name), f"the {kind} {name}", node)
-        return dict(given)
-
     def node_of(node: Any, *axes: Axes) -> int:
         fits = type(node) is int and 0 <= node < len(b.nodes) and (not axes or b.nodes[node].axes in axes)
         expect(fits, "a value of the graph", node)
         return int(node)
 
-    products = {gate: node_of(v, FULL) for gate, v in found["products"].items()}
-    for one in b.nodes:
-        expect(one.op != "product" or products.get(str(one.what)) == one.args[0], "one operand of each gate", one.what)
+    results = tuple(node_of(node, FULL) for node in found["results"])
+    expect(0 <= len(results) - len(states) <= 1 and states, "a new value of each state", results)
     surrogates = {node_of(step): node_of(slope) for step, slope in found["surrogates"]}
-    expect(
-        list(found["states"]) == list(states) and len(found["new"]) == len(states) > 0,
-        "a new value of each state",
-        found["new"],
-    )
-    expect(found["x_gates"], "gates of x", found["x_gates"])
-    traced = Traced(
-        builder=b,
-        x_gates=named("x", "input", found["x_gates"]),
-        products=products,
-        states=named("state", "input", found["states"]),
-        new=tuple(node_of(node, FULL) for node in found["new"]),
-        output=None if found["output"] is None else node_of(found["output"], FULL),
-        vectors=named("vector", "input", found["vectors"]),
-        inputs=named("input", "input", found["inputs"]),
-        draws=named("draw", "input", found["draws"]),
-        surrogates=surrogates,
-    )
-    alive = reached(traced, (*traced.new, *([] if traced.output is None else [traced.output])))
-    leaves = {i for i in alive if b.nodes[i].op == "input" and b.nodes[i].what != ("size", "1/H")} - {*traced.states.values()}
-    used = [traced.x_gates, traced.vectors, traced.inputs, traced.draws]
-    expect(leaves == {i for names in used for i in names.values()}, "each input of the graph by name, and used", sorted(leaves))
-    gates = {b.nodes[i].what for i in alive if b.nodes[i].op == "product"}
-    expect(gates == products.keys(), "each product by name, and used", gates)
-    steps = {i for i in alive if b.nodes[i].op == "step"}
+    x_gates, h_gates = found["gates"]
+    t = from_graph(b, [*x_gates, *h_gates], [b.input("state", name, FULL) for name in states], results, surrogates)
+    in_order = (list(t.x_gates), list(t.products), list(t.states)) == (x_gates, h_gates, list(states))
+    expect(x_gates and in_order, "gates and states in their order", found["gates"])
+    alive = reached(b, results, surrogates)
+    leaves = {n for n in alive if b.nodes[n].op == "product" or b.leaf(n) not in (("", ""), ("size", "1/H"))}
+    used = {n for names in t[1:7] for n in names.values()}
+    expect(leaves <= used, "one input and one product of each name", sorted(leaves - used))
+    steps = {n for n in alive if b.nodes[n].op == "step"}
     fit = all(b.nodes[u].axes | b.nodes[slope].axes == b.nodes[u].axes for u, slope in surrogates.items())
     expect(steps == surrogates.keys() and fit, "a surrogate of each step, of its shape", surrogates)
-    return traced
+    return t

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numbers
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn
+from functools import partial
+from typing import Any
 
 import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from rnnfast.formula.build import Builder
 from rnnfast.formula.evaluate import needed
@@ -78,7 +80,7 @@ class Trace:
         masks = [self.builder.is_mask(node) for node in nodes]
         if op == "where" and not masks[0] and self.builder.number_of(nodes[0]) is None:
             raise self.error("where: expected a comparison as condition, got a value; compare it with a number, as in v > 0")
-        if all(masks) and op in NOT_OF_BOOLS:  # NumPy would compute it in another way on arrays of bool
+        if all(masks) and op in NOT_OF_BOOLS.split():  # NumPy would compute it in another way on arrays of bool
             raise self.error(f"{op}: expected a value that is no comparison; write np.where(mask, 1.0, 0.0) to count with it")
         return self.symbol(getattr(self.builder, op)(*nodes))
 
@@ -95,19 +97,16 @@ class Trace:
         return self.call(op, *values)
 
 
-class Refusing:
+class Refusing(NDArrayOperatorsMixin):
     """What is no value by itself: operators and NumPy's functions on it are errors."""
 
-    def _refuse(self) -> NoReturn:
+    def _refuse(self, *_: Any, **__: Any) -> Any:
         raise NotImplementedError
 
-    def _operator(self, *_: Any, **__: Any) -> Any:
+    def __call__(self, *_: Any, **__: Any) -> Any:
         self._refuse()
 
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __pow__ = __rpow__ = _operator
-    __neg__ = __pos__ = __abs__ = __call__ = __matmul__ = __rmatmul__ = __lt__ = __le__ = __gt__ = __ge__ = _operator
-    __and__ = __rand__ = __or__ = __ror__ = __invert__ = __bool__ = __float__ = __iter__ = __getitem__ = __len__ = _operator
-    __array__ = __array_ufunc__ = __array_function__ = _operator
+    __bool__ = __float__ = __iter__ = __getitem__ = __len__ = __array__ = __array_ufunc__ = __array_function__ = __call__
 
 
 class Blocks(Refusing):
@@ -124,7 +123,7 @@ class Blocks(Refusing):
             raise self._trace.error(f"{text}; declare it among gates", AttributeError)
         return self._block(gate)
 
-    def _refuse(self) -> NoReturn:
+    def _refuse(self, *_: Any, **__: Any) -> Any:
         form = f"{self._name}.{self._gates[0]}" + (" @ h" if self._name == "U" else "")
         raise self._trace.error(f"{self._name}: expected a gate of it, such as {form}, got {self._name} alone")
 
@@ -152,57 +151,37 @@ class Block(Refusing):
             raise trace.error(f"{name}expected one v for each gate, got a second one; declare another gate for it", ValueError)
         return trace.symbol(trace.builder.add_node("product", (node,), self._gate, FULL))
 
-    def _refuse(self) -> NoReturn:
+    def _refuse(self, *_: Any, **__: Any) -> Any:
         raise self._trace.error(f"U.{self._gate}: expected a product U.{self._gate} @ v, got U.{self._gate} without @")
 
 
 SHAPES = {NUMBER: "a number", VECTOR: "a vector (H,)", ROW: "one number for each row (B, 1)", FULL: "(B, H)"}
-REMEDIES = {
-    NUMBER: "multiply a state by it first",
-    VECTOR: "multiply a state by it first",
-    ROW: "multiply a state by it first, or give the input as (T, B, H)",
-}
-NOT_OF_BOOLS = frozenset(
-    (
-        *("add", "sub", "neg", "abs", "sign", "floor", "sqrt", "exp", "expm1", "log", "log1p", "sin", "cos"),
-        *("tanh", "sigmoid", "softplus"),
-    )
-)
-UFUNCS: dict[Any, str] = {
-    np.add: "add",
-    np.subtract: "sub",
-    np.multiply: "mul",
-    np.true_divide: "div",
-    np.negative: "neg",
-    np.tanh: "tanh",
-    np.exp: "exp",
-    np.expm1: "expm1",
-    np.log: "log",
-    np.log1p: "log1p",
-    np.sqrt: "sqrt",
-    np.absolute: "abs",
-    np.fabs: "abs",
-    np.minimum: "minimum",
-    np.maximum: "maximum",
-    np.sign: "sign",
-    np.floor: "floor",
-    np.sin: "sin",
-    np.cos: "cos",
-    np.less: "lt",
-    np.less_equal: "le",
-}
-OTHER_UFUNCS: dict[Any, Callable[..., Any]] = {
+REMEDIES = dict.fromkeys((NUMBER, VECTOR, ROW), "multiply a state by it first")
+REMEDIES[ROW] += ", or give the input as (T, B, H)"
+NOT_OF_BOOLS = "add sub neg abs sign floor sqrt exp expm1 log log1p sin cos tanh sigmoid softplus"
+SAME_NAME = "add tanh exp expm1 log log1p sqrt minimum maximum sign floor sin cos"
+OPERATIONS_OF: dict[Any, str] = {  # of NumPy's functions
+    **{getattr(np, name): name for name in SAME_NAME.split()},
+    np.subtract: "sub", np.multiply: "mul", np.true_divide: "div", np.negative: "neg", np.absolute: "abs", np.fabs: "abs",
+    np.less: "lt", np.less_equal: "le",
+}  # fmt: skip
+UFUNCS: dict[Any, Callable[..., Any]] = {
+    **{ufunc: partial(lambda op, t, *args: t.call(op, *args), op) for ufunc, op in OPERATIONS_OF.items()},
     np.square: lambda t, v: t.power(v, 2.0),
     np.power: lambda t, v, n: t.power(v, n),
     np.positive: lambda t, v: v,
     np.greater: lambda t, v, w: t.call("lt", w, v),
     np.greater_equal: lambda t, v, w: t.call("le", w, v),
-    np.logical_and: lambda t, v, w: t.logic("both", v, w),
-    np.logical_or: lambda t, v, w: t.logic("either", v, w),
-    np.logical_not: lambda t, v: t.logic("not_", v),
-    np.bitwise_and: lambda t, v, w: t.logic("both", v, w),
-    np.bitwise_or: lambda t, v, w: t.logic("either", v, w),
-    np.invert: lambda t, v: t.logic("not_", v),
+    **dict.fromkeys((np.logical_and, np.bitwise_and), lambda t, v, w: t.logic("both", v, w)),
+    **dict.fromkeys((np.logical_or, np.bitwise_or), lambda t, v, w: t.logic("either", v, w)),
+    **dict.fromkeys((np.logical_not, np.invert), lambda t, v: t.logic("not_", v)),
+}
+REFUSED: dict[Any, str] = {
+    np.matmul: "@: expected a block of U on its left, as in U.i @ h",
+    **dict.fromkeys((np.floor_divide, np.remainder, np.divmod), "//, %: expected / and np.floor"),
+    **dict.fromkeys(
+        (np.equal, np.not_equal), "==, !=: expected <, <=, > or >=, since floating point numbers are hardly ever equal"
+    ),
 }
 
 
@@ -221,8 +200,8 @@ FUNCTION_REMEDIES: dict[Any, str] = {
 }
 
 
-class Symbol:
-    """A value of a formula."""
+class Symbol(NDArrayOperatorsMixin):
+    """A value of a formula. Its operators are NumPy's functions."""
 
     __slots__ = ("_node", "_trace")
 
@@ -233,131 +212,17 @@ class Symbol:
         found = self._trace.builder.nodes[self._node]
         return f"<value {SHAPES[found.axes]} of a formula: {found.op}>"
 
-    # ---- arithmetic --------------------------------------------------------------------------------------------------------
-    def __add__(self, other: Any) -> Symbol:
-        return self._trace.call("add", self, other)
-
-    def __radd__(self, other: Any) -> Symbol:
-        return self._trace.call("add", other, self)
-
-    def __sub__(self, other: Any) -> Symbol:
-        return self._trace.call("sub", self, other)
-
-    def __rsub__(self, other: Any) -> Symbol:
-        return self._trace.call("sub", other, self)
-
-    def __mul__(self, other: Any) -> Symbol:
-        return self._trace.call("mul", self, other)
-
-    def __rmul__(self, other: Any) -> Symbol:
-        return self._trace.call("mul", other, self)
-
-    def __truediv__(self, other: Any) -> Symbol:
-        return self._trace.call("div", self, other)
-
-    def __rtruediv__(self, other: Any) -> Symbol:
-        return self._trace.call("div", other, self)
-
-    def __neg__(self) -> Symbol:
-        return self._trace.call("neg", self)
-
-    def __pos__(self) -> Symbol:
-        return self
-
-    def __abs__(self) -> Symbol:
-        return self._trace.call("abs", self)
-
-    def __pow__(self, exponent: Any) -> Symbol:
-        return self._trace.power(self, exponent)
-
-    def __rpow__(self, base: Any) -> Symbol:
-        return self._trace.power(base, self)
-
-    # ---- comparisons -------------------------------------------------------------------------------------------------------
-    def __lt__(self, other: Any) -> Symbol:
-        return self._trace.call("lt", self, other)
-
-    def __le__(self, other: Any) -> Symbol:
-        return self._trace.call("le", self, other)
-
-    def __gt__(self, other: Any) -> Symbol:
-        return self._trace.call("lt", other, self)
-
-    def __ge__(self, other: Any) -> Symbol:
-        return self._trace.call("le", other, self)
-
-    def __and__(self, other: Any) -> Symbol:
-        return self._trace.logic("both", self, other)
-
-    def __or__(self, other: Any) -> Symbol:
-        return self._trace.logic("either", self, other)
-
-    __rand__, __ror__ = __and__, __or__
-
-    def __invert__(self) -> Symbol:
-        return self._trace.logic("not_", self)
-
-    # ---- what does not work -------------------------------------------------------------------------------------------------
-    def __bool__(self) -> bool:
-        raise self._trace.error(
-            "expected no decision on a value, got if, and, or, not, min, max or a chained comparison; use np.where, "
-            "np.minimum, np.maximum, & or |"
-        )
-
-    def __float__(self, *_: Any) -> float:
-        raise self._trace.error("expected NumPy's functions, got a number's, such as math.tanh; use np.tanh, np.exp, ...")
-
-    __int__ = __index__ = __complex__ = __round__ = __float__
-
-    def __eq__(self, other: object) -> Any:
-        raise self._trace.error("==, !=: expected <, <=, > or >=, since floating point numbers are hardly ever equal")
-
-    __ne__ = __eq__
-    __hash__ = None  # type: ignore[assignment]
-
-    def __floordiv__(self, other: Any) -> Any:
-        raise self._trace.error("//, %: expected / and np.floor")
-
-    __rfloordiv__ = __mod__ = __rmod__ = __divmod__ = __rdivmod__ = __floordiv__
-
-    def __iadd__(self, *_: Any) -> Any:
-        raise self._trace.error("+=, -=, *=, /=: expected v = v + w and the like, since these would change arrays in place")
-
-    __isub__ = __imul__ = __itruediv__ = __ipow__ = __iand__ = __ior__ = __setitem__ = __iadd__
-
-    def __matmul__(self, other: Any) -> Any:
-        raise self._trace.error("@: expected a block of U on its left, as in U.i @ h")
-
-    __rmatmul__ = __matmul__
-
-    def __iter__(self, *_: Any) -> Any:
-        raise self._trace.error("expected no loop over a value, and no part of it; write the formula for whole arrays")
-
-    __getitem__ = __len__ = __iter__
-
-    def __array__(self, *_: Any, **__: Any) -> Any:
-        raise self._trace.error("expected functions of values, got a conversion to an array")
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        raise self._trace.error(
-            f".{name}: expected functions such as np.clip(v, 0, 1), got an attribute of arrays", AttributeError
-        )
-
-    # ---- NumPy ---------------------------------------------------------------------------------------------------------------
     def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
-        trace = self._trace
-        if "out" in kwargs:  # array += symbol comes here, too
-            raise trace.error(f"np.{ufunc.__name__}: expected no out, got out or an array changed in place; write v = v + w")
+        trace, name = self._trace, f"np.{ufunc.__name__}"
+        if "out" in kwargs:  # v += w and array += v come here, too
+            raise trace.error(f"{name}: expected no out, got out or an array changed in place; write v = v + w")
         if method != "__call__" or kwargs:
-            raise trace.error(f"np.{ufunc.__name__}: expected a plain call, got .{method} or keywords")
-        if ufunc in OTHER_UFUNCS:
-            return OTHER_UFUNCS[ufunc](trace, *args)
-        if ufunc not in UFUNCS:
-            names = ", ".join(sorted({f"np.{known.__name__}" for known in (*UFUNCS, *OTHER_UFUNCS)}))
-            raise trace.error(f"np.{ufunc.__name__}: expected one of {names}, np.where, np.clip or a function of rnnfast.ops")
-        return trace.call(UFUNCS[ufunc], *args)
+            raise trace.error(f"{name}: expected a plain call, got .{method} or keywords")
+        if ufunc in UFUNCS:
+            return UFUNCS[ufunc](trace, *args)
+        names = ", ".join(sorted({f"np.{known.__name__}" for known in UFUNCS}))
+        expected = f"{name}: expected one of {names}, np.where, np.clip or a function of rnnfast.ops"
+        raise trace.error(REFUSED.get(ufunc, expected))
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         trace = self._trace
@@ -370,3 +235,29 @@ class Symbol:
             if error.__traceback__ is not None and error.__traceback__.tb_next is None:  # the call itself
                 raise trace.error(f"np.{function.__name__}: expected plain arguments: {error}") from None
             raise
+
+    # ---- what does not work ------------------------------------------------------------------------------------------------
+    def __bool__(self) -> bool:
+        raise self._trace.error(
+            "expected no decision on a value, got if, and, or, not, min, max or a chained comparison; use np.where, "
+            "np.minimum, np.maximum, & or |"
+        )
+
+    def __float__(self, *_: Any) -> float:
+        raise self._trace.error("expected NumPy's functions, got a number's, such as math.tanh; use np.tanh, np.exp, ...")
+
+    __int__ = __index__ = __complex__ = __round__ = __float__
+
+    def __iter__(self, *_: Any) -> Any:
+        raise self._trace.error("expected no loop over a value, and no part of it; write the formula for whole arrays")
+
+    __getitem__ = __setitem__ = __len__ = __iter__
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        raise self._trace.error("expected functions of values, got a conversion to an array")
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        text = f".{name}: expected functions such as np.clip(v, 0, 1), got an attribute of arrays"
+        raise self._trace.error(text, AttributeError)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from rnnfast.formula.spec import REGISTER, ROW, SLOT, Operand, Phase, Program
+from rnnfast.formula.spec import At, Operand, Phase, Program
 
 if TYPE_CHECKING:
     from rnnfast.formula.plan import Plan
@@ -103,9 +103,9 @@ class _Text:
         space, k = operand
         state: Callable[[], str] = lambda: self.plan.states[k]  # noqa: E731
         names: dict[str, Callable[[], str]] = {
-            REGISTER: lambda: f"r{k}",
-            SLOT: lambda: f"slot.{self.slots.get(k, k)}",
-            ROW: lambda: self.plan.row_inputs[k] if k < len(self.plan.row_inputs) else f"row.{k}",
+            At.REGISTER: lambda: f"r{k}",
+            At.SLOT: lambda: f"slot.{self.slots.get(k, k)}",
+            At.ROW: lambda: self.plan.row_inputs[k] if k < len(self.plan.row_inputs) else f"row.{k}",
             "constant": lambda: str(program.constants[k]) if program else "",
             "sum": lambda: f"sum.{sums[k]}",
             "before": lambda: f"{state()}.before",
@@ -132,7 +132,8 @@ class _Text:
                 gates = [plan.h_gates[spec.hh_of_slot[product.slot + k]] for k in range(product.gates)]
                 name = plan.states[product.state] if product.state >= 0 else "".join(gates)
                 sums[product.sum] = name
-                slots = ", ".join(self._operand(Operand(SLOT, product.slot + k), None, True, {}) for k in range(product.gates))
+                last = product.slot + product.gates
+                slots = ", ".join(self._operand(Operand(At.SLOT, k), None, True, {}) for k in range(product.slot, last))
                 step = " of the next step" if product.state >= 0 else ""
                 yield f"sum.{name} = {slots}{step} @ U.{' '.join(gates)}"
         else:

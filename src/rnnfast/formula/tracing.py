@@ -8,11 +8,10 @@ from functools import lru_cache, partial
 from traceback import walk_tb
 from typing import Any, TypeAlias
 
-from rnnfast.formula.build import Builder
 from rnnfast.formula.cell import Declaration, Draw, Option
 from rnnfast.formula.graph import FULL, ROW, VECTOR
-from rnnfast.formula.symbols import Block, Blocks, Trace
-from rnnfast.formula.traced import Traced
+from rnnfast.formula.symbols import SHAPES, Block, Blocks, Trace
+from rnnfast.formula.traced import Traced, from_graph
 
 AT_INFERENCE: dict[str, Callable[[float], float]] = {
     "dropout": lambda p: 1.0,
@@ -49,8 +48,7 @@ def trace(declaration: Declaration, options: Mapping[str, Any], *, training: boo
     chosen = declaration.with_defaults(options)
     key = tuple((name, repr(value), value) for name, value in chosen.items())
     traced = _trace(declaration, key, bool(training), frozenset(row_inputs))
-    b = traced.builder
-    return traced._replace(builder=Builder(list(b.nodes), dict(b.place)))
+    return traced._replace(builder=traced.builder.copy())
 
 
 @lru_cache(256)
@@ -99,14 +97,11 @@ def run(d: Declaration, options: Mapping[str, Option], training: bool, row_input
     t = Trace(d.formula)
     b = t.builder
     gates, states = d.gates_of(options), tuple(d.states_of(options))
-    leaves = {
-        "state": {name: b.input("state", name, FULL) for name in states},
-        "vector": {name: b.input("vector", name, VECTOR) for name in d.vectors},
-        "input": {name: b.input("input", name, ROW if name in row_inputs else FULL) for name in d.inputs},
-        "draw": {name: drawn(t, name, draw, options, training) for name, draw in d.draws.items()},
-    }
-    given: dict[str, Any] = {name: t.symbol(node) for nodes in leaves.values() for name, node in nodes.items()}
-    given |= options
+    leaves = {name: b.input("state", name, FULL) for name in states}
+    leaves |= {name: b.input("vector", name, VECTOR) for name in d.vectors}
+    leaves |= {name: b.input("input", name, ROW if name in row_inputs else FULL) for name in d.inputs}
+    leaves |= {name: drawn(t, name, draw, options, training) for name, draw in d.draws.items()}
+    given: dict[str, Any] = {**{name: t.symbol(node) for name, node in leaves.items()}, **options}
     if d.takes_training:
         given["training"] = training
     x, U = Blocks(t, "x", gates, t.x_gate), Blocks(t, "U", gates, partial(Block, t))
@@ -119,28 +114,10 @@ def run(d: Declaration, options: Mapping[str, Option], training: bool, row_input
             raise
         text = f"{frame.f_code.co_filename}:{line}: {error}; if it is a part of the cell, declare it and make it a parameter"
         raise NameError(text) from None
-    output, new = results(t, found, states, d.output)
-    alive = reached(t, (*new, *([] if output is None else [output])))
-
-    def used(kind: str) -> dict[str, int]:
-        return {name: node for name, node in leaves[kind].items() if node in alive and b.nodes[node].op == "input"}
-
-    x_gates = {gate: t.x_gates[gate] for gate in gates if t.x_gates.get(gate) in alive}
-    products = {gate: t.products[gate] for gate in gates if gate in t.products}
-    if not x_gates:
+    traced = from_graph(b, gates, map(leaves.__getitem__, states), results(t, found, states, d.output), t.surrogates)
+    if not traced.x_gates:
         raise t.error(f"expected at least one gate of x on which a result depends, such as x.{gates[0]}, got none", ValueError)
-    return Traced(
-        builder=b,
-        x_gates=x_gates,
-        products={gate: v for gate, v in products.items() if b.add_node("product", (v,), gate, FULL) in alive},
-        states=leaves["state"],
-        new=new,
-        output=output,
-        vectors=used("vector"),
-        inputs=used("input"),
-        draws=used("draw"),
-        surrogates={step: slope for step, slope in t.surrogates.items() if step in alive},
-    )
+    return traced
 
 
 def drawn(t: Trace, name: str, draw: Draw, options: Mapping[str, Option], training: bool) -> int:
@@ -151,8 +128,8 @@ def drawn(t: Trace, name: str, draw: Draw, options: Mapping[str, Option], traini
     return t.builder.number(AT_INFERENCE[draw.kind](p))
 
 
-def results(t: Trace, found: Any, states: tuple[str, ...], output: str | None) -> tuple[int | None, tuple[int, ...]]:
-    """The nodes of y, if it is not a state, and of the new states."""
+def results(t: Trace, found: Any, states: tuple[str, ...], output: str | None) -> tuple[int, ...]:
+    """The nodes of what the formula returns: y, if it is not a state, and the new states."""
     names = (*([] if output is None else [output]), *states)
     expected = f"expected {len(names)} result{'s'[: len(names) > 1]} ({', '.join(names)})"
     if found is None:
@@ -160,30 +137,12 @@ def results(t: Trace, found: Any, states: tuple[str, ...], output: str | None) -
     parts = found if isinstance(found, (tuple, list)) else (found,)
     if len(parts) != len(names):
         raise t.error(f"{expected} in this order, got {len(parts)}", ValueError)
-    nodes = [result(t, name, part) for name, part in zip(names, parts, strict=True)]
-    return (None, tuple(nodes)) if output is None else (nodes[0], tuple(nodes[1:]))
+    return tuple(result(t, name, part) for name, part in zip(names, parts, strict=True))
 
 
 def result(t: Trace, name: str, value: Any) -> int:
     node = t.node(value, f"result {name}: ")
-    axes = t.builder.nodes[node].axes
-    if axes != FULL:
-        got = {ROW: "one number for each row, (B, 1)", VECTOR: "a vector (H,), the same for each row"}.get(axes, "a number")
-        raise t.error(
-            f"result {name}: expected a value of shape (B, H), got {got}; it must depend on a gate or a state", ValueError
-        )
+    if (axes := t.builder.nodes[node].axes) != FULL:
+        text = f"expected a value of shape (B, H), got {SHAPES[axes]}; it must depend on a gate or a state"
+        raise t.error(f"result {name}: {text}", ValueError)
     return node
-
-
-def reached(t: Trace | Traced, nodes: Iterable[int]) -> set[int]:
-    """What the nodes are computed from, in backward too, where a step has the derivative that the formula gives it."""
-    found: set[int] = set()
-    stack = list(nodes)
-    while stack:
-        node = stack.pop()
-        if node not in found:
-            found.add(node)
-            stack.extend(t.builder.nodes[node].args)
-            if node in t.surrogates:
-                stack.append(t.surrogates[node])
-    return found
