@@ -221,8 +221,8 @@ def test_in_place():
         return h
 
     d = declare(cell, gates="a", states="h")
-    line = cell.__code__.co_firstlineno + 1
-    refused(lambda: trace(d, {}, training=False, row_inputs=()), "np.add: expected no out, got out or an array changed in place; write v = v + w", line)
+    text = "np.add: expected no out, got out or an array changed in place; write v = v + w"
+    refused(lambda: trace(d, {}, training=False, row_inputs=()), text, cell.__code__.co_firstlineno + 1)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,5 @@ def found_by_steps(j: Joint) -> set[int]:
     read = {*j.formula.results, *j.operands.values(), *(arg for n in steps for arg in nodes[n].args)}
     constant = {n for n in j.forward if not nodes[n].axes.rows}
     rows = {n for n in of_x if nodes[n].axes != FULL}
-    return minimal(
-        j.graph, projections, read & of_x, constant, {}, rows, again=lambda n: PRICES.get(nodes[n].op, UNIT_COST // 8)
-    )
+    prices = {n: PRICES.get(nodes[n].op, UNIT_COST // 8) for n in of_x}
+    return minimal(j.graph, projections, read & of_x, constant, {}, rows, prices)

@@ -113,38 +113,24 @@ def schedule(
     for row in rows:
         want(row)
     for p in range(len(phases) - 1, -1, -1):
-        phase = phases[p]
-
-        ends = {node for node, _ in phase.stores}
+        phase, ends = phases[p], {node for node, _ in phases[p].stores}
+        nodes = needed(graph, ends)
+        rows_ = {n for n in nodes if is_row(graph, n)}
+        before = {n for n in nodes if there(n, p) or stored.get(n, p) < p}
         if p:
-            nodes = needed(graph, ends)
-            free = {n for n in nodes if not graph.nodes[n].axes.rows or is_row(graph, n)}
-            free |= {n for n in nodes if there(n, p) or stored.get(n, p) < p}
+            free = {n for n in nodes if not graph.nodes[n].axes.rows} | rows_ | before
             gone = {n for n in nodes if level.get(n, 0) < p and (is_sum(graph, n) or graph.nodes[n].op == "input")}
             fixed = {n for n in nodes if level.get(n, 0) >= p}
-
-            def again(node: int, fixed: set[int] = fixed) -> int:
-                return (
-                    0 if node in fixed or not graph.nodes[node].axes.rows else PRICES.get(graph.nodes[node].op, UNIT_COST // 8)
-                )
-
+            again = {n: PRICES.get(graph.nodes[n].op, UNIT_COST // 8) for n in nodes if n not in fixed}
             for node in sorted(minimal(graph, gone, ends, free, {}, fixed, again)):
                 store(node, None)
-        stack, seen = list(ends), set()
-        while stack:
-            node = stack.pop()
-            if node in seen:
-                continue
-            seen.add(node)
-            if is_row(graph, node):
-                phase.splats.add(node)
-                want(node)
-            elif there(node, p):
-                phase.values.add(node)
-            elif stored.get(node, p) < p:
-                phase.stored.add(node)
-            elif is_sum(graph, node):
-                phase.sums.add(node)
-            else:
-                stack.extend(graph.nodes[node].args)
+        before |= {n for n in nodes if stored.get(n, p) < p}
+        known = rows_ | before | {n for n in nodes if is_sum(graph, n)}
+        read = known & {*ends, *(arg for n in needed(graph, ends, known) for arg in graph.nodes[n].args)}
+        phase.splats = read & rows_
+        phase.values = {n for n in read - rows_ if there(n, p)}
+        phase.stored = {n for n in read - rows_ - phase.values if stored.get(n, p) < p}
+        phase.sums = read - rows_ - phase.values - phase.stored
+        for n in sorted(phase.splats):
+            want(n)
     return phases

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush
 
+from rnnfast.formula.evaluate import needed
 from rnnfast.formula.graph import Graph
 from rnnfast.formula.spec import At, Instruction, Operand, Program
 
@@ -33,48 +34,42 @@ class _Writer:
         self, graph: Graph, stores: Sequence[tuple[int, Operand]], place: Mapping[int, Operand], of_rows: bool
     ) -> None:
         self.graph, self.stores = graph, list(stores)
-        self.list: list[tuple[str, Operand, tuple[Operand, ...]]] = []
+        self.list: list[Instruction] = []
         self.constants: dict[str, float | str] = {}  # by text, which tells -0.0 from 0.0
         self.registers = 0
-        self.place: dict[int, Operand | None] = {}
         self.at: dict[int, Operand] = {}  # of what has been computed or read
+        self.splats: dict[int, Operand] = {}  # numbers a row that must be in every unit first: where they are
         self.bit: dict[int, int] = {}
         self.mask: dict[int, int] = {}  # of a node, all that it is computed from, and itself
         self.args: dict[int, tuple[int, ...]] = {}
         self.readers: dict[Operand, int] = {}
         self.users: dict[int, int] = {}
         self.done = 0
-        stack, seen = [node for node, _ in self.stores], set()
-        while stack:
-            node = stack.pop()
-            if node in seen:
-                continue
-            seen.add(node)
-            found = graph.nodes[node]
-            where = place.get(node)
-            number: float | str | None = "1/H" if graph.leaf(node) == ("size", "1/H") else graph.number_of(node)
-            if where is None and number is not None:
-                text = str(number)
-                self.constants[text] = number
-                where = Operand(At.CONSTANT, list(self.constants).index(text))
-            self.place[node] = where
-            self.args[node] = found.args if where is None else ()
-            stack.extend(self.args[node])
-        for node in sorted(seen):
-            where, mask = self.place[node], 0
-            if where is None or (where.space == At.ROW and not of_rows):
-                self.bit[node] = mask = 1 << len(self.bit)
-            else:
+        ends = [node for node, _ in stores]
+        computed = needed(graph, ends, place)
+        for node in sorted({*ends, *computed, *(arg for n in computed for arg in graph.nodes[n].args)}):
+            where, mask = place.get(node) or self._constant(node), 0
+            if where is not None and (where.space != At.ROW or of_rows):
                 self.at[node] = where
+            else:
+                self.bit[node] = mask = 1 << len(self.bit)
+            if where is not None:
+                self.splats[node] = where
+            self.args[node] = graph.nodes[node].args if where is None else ()
             for arg in self.args[node]:
                 mask |= self.mask[arg]
                 self._reads(arg, self.bit[node])
             self.mask[node] = mask
         self.store_bit = [1 << (len(self.bit) + i) for i in range(len(self.stores))]
-        self.stores_of: dict[int, list[int]] = {}
-        for i, (node, _) in enumerate(self.stores):
-            self._reads(node, self.store_bit[i])
-            self.stores_of.setdefault(node, []).append(i)
+        for node, bit in zip(ends, self.store_bit, strict=True):
+            self._reads(node, bit)
+
+    def _constant(self, node: int) -> Operand | None:
+        number: float | str | None = "1/H" if self.graph.leaf(node) == ("size", "1/H") else self.graph.number_of(node)
+        if number is None:
+            return None
+        self.constants.setdefault(str(number), number)
+        return Operand(At.CONSTANT, list(self.constants).index(str(number)))
 
     def _reads(self, node: int, bit: int) -> None:
         self.users[node] = self.users.get(node, 0) | bit
@@ -87,25 +82,21 @@ class _Writer:
         return not self.readers.get(location(where), 0) & ~(self.done | but)
 
     def program(self) -> Program:
-        left, waiting = list(range(len(self.stores))), []
+        left, waiting = set(range(len(self.stores))), list[int]()
         while left:
             best = min(left, key=self._cost)
             left.remove(best)
             self._compute(self.stores[best][0])
-            if not self.done & self.store_bit[best]:
-                waiting.append(best)
-            waiting = [i for i in waiting if not self.done & self.store_bit[i]]
-            for i in list(waiting):
-                if self._free(self.stores[i][1], self.store_bit[i]):
+            waiting.append(best)
+            for i in waiting:
+                if not self.done & self.store_bit[i] and self._free(self.stores[i][1], self.store_bit[i]):
                     self._store(i)
-                    waiting.remove(i)
-            left = [i for i in left if not self.done & self.store_bit[i]]
+            waiting = [i for i in waiting if not self.done & self.store_bit[i]]
+            left = {i for i in left if not self.done & self.store_bit[i]}
         # what is left reads each other's places; what waits is in registers, or must get there first
-        for i in waiting:
-            node = self.stores[i][0]
+        for node in (self.stores[i][0] for i in waiting):
             if self.at[node].space != At.REGISTER:
-                self._emit("move", self._register(), (self.at[node],))
-                self.at[node] = self.list[-1][1]
+                self.at[node] = self._emit("move", self._register(), self.at[node])
         for i in waiting:
             self._store(i)
         return self._allocated()
@@ -119,85 +110,70 @@ class _Writer:
         self.registers += 1
         return Operand(At.REGISTER, self.registers - 1)
 
-    def _emit(self, op: str, to: Operand, args: tuple[Operand, ...]) -> None:
-        self.list.append((op, to, args))
+    def _emit(self, op: str, to: Operand, *args: Operand) -> Operand:
+        self.list.append(Instruction(op, (to, *args)))
+        return to
 
     def _store(self, i: int) -> None:
         node, where = self.stores[i]
         at = self.at[node]
         if where.space == At.PARTIAL:
-            self._emit("total", where, (at,))
+            self._emit("total", where, at)
         elif where.space in ADDED_TO:
             # that of an input is rounded first: with unequal lengths it is added elsewhere (_backward.pyx, scatter)
-            op, to, args = self.list[-1] if self.list and where.space == At.D_VECTOR else ("", where, ())
-            alone = at.space == At.REGISTER and not self.users[node] & ~(
-                self.done | self.store_bit[i]
-            )  # and stored nowhere else
+            op, (to, *args) = self.list[-1] if self.list and where.space == At.D_VECTOR else ("", (where,))
+            alone = at.space == At.REGISTER and not self.users[node] & ~(self.done | self.store_bit[i])  # stored nowhere else
             if op == "mul" and to == at and alone:
                 self.list.pop()
-                self._emit("fma", where, (*args, where))
+                self._emit("fma", where, *args, where)
             else:
-                self._emit("add", where, (where, at))
+                self._emit("add", where, where, at)
         elif at != where:
-            self._emit("move", where, (at,))
+            self._emit("move", where, at)
         self.done |= self.store_bit[i]
 
     def _compute(self, root: int) -> None:
         stack = [root]
         while stack:
             node = stack[-1]
-            if node in self.at:
-                stack.pop()
-                continue
             missing = [arg for arg in self.args[node] if arg not in self.at]
-            if missing:  # the one that needs most comes first: fewer values wait for it
+            if missing and node not in self.at:  # the one that needs most comes first: fewer values wait for it
                 stack.extend(sorted(missing, key=lambda arg: (self.mask[arg] & ~self.done).bit_count()))
                 continue
             stack.pop()
-            where = self.place[node]
-            args = (where,) if where is not None else tuple(self.at[arg] for arg in self.args[node])
-            self.done |= self.bit[node]
-            to = self._target(node)
-            self._emit("splat" if where is not None else self.graph.nodes[node].op, to, args)
-            self.at[node] = to
+            if node not in self.at:
+                op, args = self.graph.nodes[node].op, [self.at[arg] for arg in self.args[node]]
+                self.done |= self.bit[node]
+                to = self._target(node)
+                where = self.splats.get(node)
+                self.at[node] = self._emit(op, to, *args) if where is None else self._emit("splat", to, where)
 
     def _target(self, node: int) -> Operand:
         """A place where it is to be stored anyway, if it can be written now and read by those who still need it."""
-        for i in self.stores_of.get(node, ()):
-            where = self.stores[i][1]
-            if where.space not in (At.PARTIAL, *ADDED_TO) and self._free(where, self.store_bit[i]):
-                if where.space == At.Y and self.users[node] & ~(self.done | self.store_bit[i]):
-                    continue
-                self.done |= self.store_bit[i]
+        for (stored, where), bit in zip(self.stores, self.store_bit, strict=True):
+            can = stored == node and where.space not in (At.PARTIAL, *ADDED_TO) and self._free(where, bit)
+            if can and (where.space != At.Y or not self.users[node] & ~(self.done | bit)):
+                self.done |= bit
                 return where
         return self._register()
 
     def _allocated(self) -> Program:
         """Registers by linear scan; a result may take the place of an argument that is not read any more."""
-        last: dict[int, int] = {}
-        for k, (_, to, args) in enumerate(self.list):
-            for operand in (to, *args):
-                if operand.space == At.REGISTER:
-                    last[operand.number] = k
+        last = {operand: k for k, (_, operands) in enumerate(self.list) for operand in operands}
         free: list[int] = []
-        given: dict[int, int] = {}
+        given: dict[Operand, Operand] = {}
         count = 0
         instructions = []
-
-        def real(operand: Operand) -> Operand:
-            return Operand(At.REGISTER, given[operand.number]) if operand.space == At.REGISTER else operand
-
-        for k, (op, to, args) in enumerate(self.list):
-            read = tuple(real(arg) for arg in args)
-            for number in {arg.number for arg in args if arg.space == At.REGISTER}:
-                if last[number] == k:
-                    heappush(free, given[number])
+        for k, (op, (to, *args)) in enumerate(self.list):
+            read = [given.get(arg, arg) for arg in args]
+            for arg in {arg for arg in args if arg.space == At.REGISTER and last[arg] == k}:
+                heappush(free, given[arg].number)
             if to.space == At.REGISTER:
                 if not free:
                     heappush(free, count)
                     count += 1
-                given[to.number] = heappop(free)
-            instructions.append(Instruction(op, (real(to), *read)))
+                given[to] = Operand(At.REGISTER, heappop(free))
+            instructions.append(Instruction(op, (given.get(to, to), *read)))
         if count > MAX_REGISTERS:
             raise ValueError(
                 f"formula: expected at most {MAX_REGISTERS} values at work at once in a phase, got {count}; write it with "

@@ -7,7 +7,7 @@ one number a row. Of equal cuts the one next to what is read is taken: it comput
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 
 from rnnfast.formula.graph import Graph
 
@@ -21,13 +21,13 @@ def minimal(
     free: Collection[int],
     states: Mapping[int, int],
     fixed: Collection[int] = (),
-    again: Callable[[int], int] = lambda node: 0,
+    again: Mapping[int, int] | None = None,
 ) -> set[int]:
     """The nodes to keep.
 
     gone: nodes that cannot be computed again. read: later. free: there anyway. states: new value -> previous value, of states
     that are not free: the kept new values of a step are the previous ones of the next, so both are one. fixed: nodes that
-    cannot be kept. again: what it costs to compute a node once more.
+    cannot be kept. again: what it costs to compute a node once more, if anything.
     """
     previous = set(states.values())
     flow: dict[int, dict[int, int]] = {}  # capacities left; 2 * node and 2 * node + 1 are the value made and the value used
@@ -52,8 +52,8 @@ def minimal(
         if node in gone or node in previous:
             edge(source, 2 * node, NEVER)
             continue
-        if price := again(node):
-            edge(source, 2 * node, price)
+        if again and node in again:
+            edge(source, 2 * node, again[node])
         for arg in graph.nodes[node].args:
             if arg not in free:
                 vertex = states.get(arg, arg)
@@ -65,37 +65,23 @@ def minimal(
             flow[a][b] -= least
             flow[b][a] += least
     # next to the sink: what is made cannot reach it any more, what is used can
-    open_ = _back(flow, sink)
+    reach = [sink]
+    for b in reach:
+        reach += [a for a in flow[b] if flow[a][b] and a not in reach]
     new = {old: n for n, old in states.items()}
-    return {new.get(v, v) for v in seen if 2 * v + 1 in open_ and 2 * v not in open_ and graph.nodes[v].axes.rows}
+    return {new.get(v, v) for v in seen if 2 * v + 1 in reach and 2 * v not in reach and graph.nodes[v].axes.rows}
 
 
-def _path(flow: dict[int, dict[int, int]], source: int, sink: int) -> list[tuple[int, int]] | None:
-    """A shortest path with capacity left."""
-    came, ends = {source: source}, [source]
-    while ends:
-        further = []
-        for a in ends:
-            for b, left in flow[a].items():
-                if left and b not in came:
-                    came[b] = a
-                    if b == sink:
-                        path = []
-                        while b != source:
-                            path.append((came[b], b))
-                            b = came[b]
-                        return path
-                    further.append(b)
-        ends = further
-    return None
-
-
-def _back(flow: dict[int, dict[int, int]], sink: int) -> set[int]:
-    found, stack = {sink}, [sink]
-    while stack:
-        b = stack.pop()
-        for a in flow[b]:
-            if flow[a][b] > 0 and a not in found:
-                found.add(a)
-                stack.append(a)
-    return found
+def _path(flow: dict[int, dict[int, int]], source: int, sink: int) -> list[tuple[int, int]]:
+    """A shortest path with capacity left, from its end on; empty if there is none."""
+    came, found = {source: source}, [source]
+    for a in found:
+        for b, left in flow[a].items():
+            if left and b not in came:
+                came[b] = a
+                found.append(b)
+    path, b = [], sink
+    while b in came and b != source:
+        path.append((came[b], b))
+        b = came[b]
+    return path
