@@ -15,18 +15,15 @@ import numpy as np
 Option: TypeAlias = "bool | int | float | str | None"
 Formula: TypeAlias = Callable[..., Any]
 
-# Names that a cell may not use for states, vectors, inputs, draws and options: arguments of a layer's constructor, attributes
-# of layers.
-CONSTRUCTOR = frozenset(
-    ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional", "dtype", "rng")
-)
-ATTRIBUTES = frozenset(
-    (
-        *("params", "num_params", "flat", "load_params", "record", "freeze", "step", "trajectories", "plan", "save", "load"),
-        *("cell", "formula", "declaration", "options", "rng"),
-    )
-)
 PARAMETERS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+TAKEN = {  # names that states, vectors, inputs, draws and options may not have
+    "an argument of every layer's constructor": "input_size hidden_size num_layers bias batch_first dropout bidirectional "
+    "dtype rng",
+    "an attribute of layers": "params num_params flat load_params record freeze step trajectories plan save load cell formula "
+    "declaration options",
+    "a parameter of every layer": " ".join(PARAMETERS),
+    "a parameter of formulas with a meaning of its own": "x U training",
+}
 MASKS = ("dropout", "bernoulli")  # draws that have a probability
 FREQUENCIES = ("sequence", "step")
 
@@ -261,19 +258,14 @@ def draws_from(value: Any, options: Mapping[str, Option], where: str) -> dict[st
 
 
 def draw_from(name: str, given: Any, options: Mapping[str, Option], where: str) -> Draw:
-    form = '("dropout" or "bernoulli", "sequence" or "step", option) or ("normal", "sequence" or "step")'
     known = not isinstance(given, str) and isinstance(given, Sequence) and len(given) in (2, 3)
-    if (
-        not known
-        or given[0] not in (*MASKS, "normal")
-        or given[1] not in FREQUENCIES
-        or (len(given) == 3) != (given[0] in MASKS)
-    ):
+    kind, every, *option = given if known else (None, None)
+    if kind not in (*MASKS, "normal") or every not in FREQUENCIES or len(option) != (kind in MASKS):
+        form = '("dropout" or "bernoulli", "sequence" or "step", option) or ("normal", "sequence" or "step")'
         raise ValueError(f"{where}draws[{name!r}]: expected {form}, got {given!r}")
-    draw = Draw(*given)
-    if draw.option is not None and not isinstance(options.get(draw.option), float):
-        raise ValueError(f"{where}draws[{name!r}]: expected an option whose default is a float, got {draw.option!r}")
-    return draw
+    if option and not isinstance(options.get(option[0]), float):
+        raise ValueError(f"{where}draws[{name!r}]: expected an option whose default is a float, got {option[0]!r}")
+    return Draw(kind, every, *option)
 
 
 def init_from(value: Any, where: str) -> dict[str, float | Callable[..., Any]]:
@@ -307,19 +299,9 @@ def check_distinct(names: Sequence[str], where: str) -> None:
             raise ValueError(
                 f"{where}expected names of states, vectors, inputs, draws, options and output that differ, got {name} twice"
             )
-        taken = (
-            "an argument of every layer's constructor"
-            if name in CONSTRUCTOR
-            else "an attribute of layers"
-            if name in ATTRIBUTES
-            else "a parameter of every layer"
-            if name in PARAMETERS
-            else "a parameter of formulas with a meaning of its own"
-            if name in ("x", "U", "training")
-            else None
-        )
-        if taken is not None:
-            raise ValueError(f"{where}{name}: expected another name, got one that is {taken}")
+        for what, names_ in TAKEN.items():
+            if name in names_.split():
+                raise ValueError(f"{where}{name}: expected another name, got one that is {what}")
 
 
 def check_names(d: Declaration) -> None:

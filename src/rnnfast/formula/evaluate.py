@@ -9,14 +9,17 @@ from rnnfast.formula.graph import Graph
 from rnnfast.formula.operations import OPERATIONS
 
 
-def needed(graph: Graph, results: Iterable[int], given: Iterable[int] = ()) -> list[int]:
-    """The nodes from which the results are computed, in order, where `given` are there already."""
-    found, known, stack = set(), set(given), list(results)
+def needed(
+    graph: Graph, results: Iterable[int], given: Iterable[int] = (), surrogates: Mapping[int, int] | None = None
+) -> list[int]:
+    """The nodes from which the results are computed, in order, where `given` are there already. surrogates: of steps, whose
+    derivatives are needed too."""
+    found, known, stack, slopes = set(), set(given), list(results), surrogates or {}
     while stack:
         node = stack.pop()
         if node not in found and node not in known:
             found.add(node)
-            stack.extend(graph.nodes[node].args)
+            stack += [*graph.nodes[node].args, *((slopes[node],) if node in slopes else ())]
     return sorted(found)
 
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from rnnfast.formula.build import Builder
+from rnnfast.formula.evaluate import needed
 from rnnfast.formula.graph import VECTOR
-from rnnfast.formula.traced import Traced, reached
+from rnnfast.formula.traced import Traced
 
 
 class Prepared(NamedTuple):
@@ -27,7 +28,7 @@ class Prepared(NamedTuple):
 
 def prepare(traced: Traced) -> Prepared:
     nodes = traced.builder.nodes
-    order = sorted(reached(traced.builder, traced.results, traced.surrogates))
+    order = needed(traced.builder, traced.results, (), traced.surrogates)
     merged = _merged(traced, order)
     graph, once = Builder(), Builder()
     place: dict[int, int] = {}  # of a node of the trace in graph; of what varies with vectors alone only if it is used there,

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from rnnfast.formula.build import Builder
+from rnnfast.formula.evaluate import needed
 from rnnfast.formula.graph import FULL, NUMBER, ROW, VECTOR, Axes
 from rnnfast.formula.operations import OPERATIONS
-from rnnfast.formula.traced import Traced, from_graph, reached
+from rnnfast.formula.traced import Traced, from_graph
 
 VERSION = 2
 MOST_NODES = 20_000
@@ -143,7 +144,7 @@ def graph_from_json(found: Any, states: Mapping[str, float]) -> Traced:
     t = from_graph(b, [*x_gates, *h_gates], [b.input("state", name, FULL) for name in states], results, surrogates)
     in_order = (list(t.x_gates), list(t.products), list(t.states)) == (x_gates, h_gates, list(states))
     expect(x_gates and in_order, "gates and states in their order", found["gates"])
-    alive = reached(b, results, surrogates)
+    alive = needed(b, results, (), surrogates)
     leaves = {n for n in alive if b.nodes[n].op == "product" or b.leaf(n) not in (("", ""), ("size", "1/H"))}
     used = {n for names in t[1:7] for n in names.values()}
     expect(leaves <= used, "one input and one product of each name", sorted(leaves - used))

@@ -32,7 +32,6 @@ class Trace:
     def __init__(self, formula: Callable[..., Any]) -> None:
         self.formula, self.builder = formula, Builder()
         self.products: dict[str, int] = {}  # gate -> node of the vector that its block of W_hh is multiplied with
-        self.x_gates: dict[str, int] = {}
         self.surrogates: dict[int, int] = {}  # of each step, the node of its derivative
 
     def error(self, text: str, kind: type[Exception] = TypeError) -> Exception:
@@ -50,7 +49,7 @@ class Trace:
                 )
             return value._node
         if isinstance(value, Refusing):
-            value._refuse()
+            value()
         if isinstance(value, (numbers.Real, np.bool_)) or (isinstance(value, np.ndarray) and value.ndim == 0):
             return self.builder.number(float(value))
         if isinstance(value, np.ndarray):
@@ -59,10 +58,6 @@ class Trace:
                 "vectors (a parameter), inputs (given at every call) or draws (random numbers)"
             )
         raise self.error(f"{name}expected a value of the formula or a number, got {type(value).__name__}")
-
-    def x_gate(self, gate: str) -> Symbol:
-        node = self.x_gates.setdefault(gate, self.builder.input("x", gate, FULL))
-        return self.symbol(node)
 
     def step(self, u: Symbol, surrogate: Callable[[Symbol], Any]) -> Symbol:
         if not callable(surrogate):
@@ -100,20 +95,21 @@ class Trace:
 class Refusing(NDArrayOperatorsMixin):
     """What is no value by itself: operators and NumPy's functions on it are errors."""
 
-    def _refuse(self, *_: Any, **__: Any) -> Any:
-        raise NotImplementedError
+    def __init__(self, trace: Trace, refusal: str) -> None:
+        self._trace, self._refusal = trace, refusal
 
     def __call__(self, *_: Any, **__: Any) -> Any:
-        self._refuse()
+        raise self._trace.error(self._refusal)
 
     __bool__ = __float__ = __iter__ = __getitem__ = __len__ = __array__ = __array_ufunc__ = __array_function__ = __call__
 
 
 class Blocks(Refusing):
-    """x or U of a formula; its gates are attributes. block: gate -> what x.gate or U.gate is."""
+    """x or U of a formula; its gates are attributes. form: what one is written as. block: gate -> what x.gate or U.gate is."""
 
-    def __init__(self, trace: Trace, name: str, gates: tuple[str, ...], block: Callable[[str], Any]) -> None:
-        self._trace, self._name, self._gates, self._block = trace, name, gates, block
+    def __init__(self, trace: Trace, name: str, gates: tuple[str, ...], form: str, block: Callable[[str], Any]) -> None:
+        super().__init__(trace, f"{name}: expected a gate of it, such as {form}, got {name} alone")
+        self._name, self._gates, self._block = name, gates, block
 
     def __getattr__(self, gate: str) -> Any:
         if gate.startswith("__"):
@@ -123,16 +119,13 @@ class Blocks(Refusing):
             raise self._trace.error(f"{text}; declare it among gates", AttributeError)
         return self._block(gate)
 
-    def _refuse(self, *_: Any, **__: Any) -> Any:
-        form = f"{self._name}.{self._gates[0]}" + (" @ h" if self._name == "U" else "")
-        raise self._trace.error(f"{self._name}: expected a gate of it, such as {form}, got {self._name} alone")
-
 
 class Block(Refusing):
     """U.G: a block of W_hh, which waits for @."""
 
     def __init__(self, trace: Trace, gate: str) -> None:
-        self._trace, self._gate = trace, gate
+        super().__init__(trace, f"U.{gate}: expected a product U.{gate} @ v, got U.{gate} without @")
+        self._gate = gate
 
     def __matmul__(self, vector: Any) -> Symbol:
         trace, name = self._trace, f"U.{self._gate} @ v: "
@@ -140,19 +133,13 @@ class Block(Refusing):
         axes = trace.builder.nodes[node].axes
         if axes != FULL:
             raise trace.error(f"{name}expected v of shape (B, H), got {SHAPES[axes]}; {REMEDIES[axes]}")
-        known = (trace.builder.nodes[leaf] for leaf in needed(trace.builder, [node]))
-        if not any(leaf.op == "input" and leaf.axes == FULL and leaf.what[0] in ("state", "input") for leaf in known):  # type: ignore[index]
-            raise trace.error(
-                f"{name}expected v that depends on a state or an input of shape (B, H), got one of gates of x, vectors or "
-                "draws alone; compute it before the layer, and pass it as x or an input",
-                ValueError,
-            )
+        leaves = [leaf for leaf in needed(trace.builder, [node]) if trace.builder.nodes[leaf].axes == FULL]
+        if not any(trace.builder.leaf(leaf)[0] in ("state", "input") for leaf in leaves):
+            got = "got one of gates of x, vectors or draws alone; compute it before the layer, and pass it as x or an input"
+            raise trace.error(f"{name}expected v that depends on a state or an input of shape (B, H), {got}", ValueError)
         if trace.products.setdefault(self._gate, node) != node:
             raise trace.error(f"{name}expected one v for each gate, got a second one; declare another gate for it", ValueError)
         return trace.symbol(trace.builder.add_node("product", (node,), self._gate, FULL))
-
-    def _refuse(self, *_: Any, **__: Any) -> Any:
-        raise self._trace.error(f"U.{self._gate}: expected a product U.{self._gate} @ v, got U.{self._gate} without @")
 
 
 SHAPES = {NUMBER: "a number", VECTOR: "a vector (H,)", ROW: "one number for each row (B, 1)", FULL: "(B, H)"}

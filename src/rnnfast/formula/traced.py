@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from rnnfast.formula.build import Builder
+from rnnfast.formula.evaluate import needed
 
 
 class Traced(NamedTuple):
@@ -41,27 +42,13 @@ class Traced(NamedTuple):
         return Traced._make((builder, *leaves, new, output, surrogates))
 
 
-def reached(builder: Builder, results: Iterable[int], surrogates: Mapping[int, int]) -> set[int]:
-    """What the results are computed from, in backward too, where a step has the derivative that the formula gives it."""
-    found: set[int] = set()
-    stack = list(results)
-    while stack:
-        node = stack.pop()
-        if node not in found:
-            found.add(node)
-            stack.extend(builder.nodes[node].args)
-            if node in surrogates:
-                stack.append(surrogates[node])
-    return found
-
-
 def from_graph(
     b: Builder, gates: Iterable[str], states: Iterable[int], results: tuple[int, ...], surrogates: Mapping[int, int]
 ) -> Traced:
     """Of all that is in the graph what the results depend on. gates: all of them, in declared order, as the nodes of states,
     vectors, inputs and draws are. results: of the formula, in its order: y, if it is no state, and the new states."""
     states = list(states)
-    alive = reached(b, results, surrogates)
+    alive = needed(b, results, (), surrogates)
     found: dict[str, dict[str, int]] = {k: {} for k in ("x", "product", "state", "vector", "input", "draw", "size")}
     for n in sorted({*alive, *states}):
         op, _, what, _ = b.nodes[n]

@@ -104,7 +104,8 @@ def run(d: Declaration, options: Mapping[str, Option], training: bool, row_input
     given: dict[str, Any] = {**{name: t.symbol(node) for name, node in leaves.items()}, **options}
     if d.takes_training:
         given["training"] = training
-    x, U = Blocks(t, "x", gates, t.x_gate), Blocks(t, "U", gates, partial(Block, t))
+    x = Blocks(t, "x", gates, f"x.{gates[0]}", lambda gate: t.symbol(b.input("x", gate, FULL)))
+    U = Blocks(t, "U", gates, f"U.{gates[0]} @ h", partial(Block, t))
     names = list(inspect.signature(d.formula).parameters)[2:]
     try:
         found = d.formula(x, U, **{name: given.get(name) for name in names})  # None: no state with these options
