@@ -12,11 +12,8 @@ from rnnfast.zoo.activations import activate, kept, limited, normalized
     gates="i f g o",
     states="h c",
     vectors="p_i p_f p_o",
-    draws={
-        **{f"m_{gate}": ("dropout", "sequence", "recurrent_dropout") for gate in "ifgo"},
-        "z_h": ("bernoulli", "step", "zoneout_h"),
-        "z_c": ("bernoulli", "step", "zoneout_c"),
-    },
+    draws={f"m_{gate}": ("dropout", "sequence", "recurrent_dropout") for gate in "ifgo"}
+    | {f"z_{state}": ("bernoulli", "step", f"zoneout_{state}") for state in "hc"},
 )
 def LSTM(
     x, U, h, c, p_i, p_f, p_o, m_i, m_f, m_g, m_o, z_h, z_c, *,
@@ -50,18 +47,15 @@ def LSTM(
         The probabilities with which units keep h and c of the step before; at inference the mean of both (Krueger et al. 2017).
         h' is made of the c' before its zoneout, as in the paper.
     """
-    gate = recurrent_activation
-    a_i = x.i + U.i @ (h * m_i) + (p_i * c if peephole else 0)
-    i = activate(limited(a_i, clip), gate)
-    if coupled:
-        f = 1 - i
-    else:
-        a_f = x.f + U.f @ (h * m_f) + (p_f * c if peephole else 0)
-        f = activate(limited(a_f, clip), gate)
-    g = activate(limited(x.g + U.g @ (h * m_g), clip), activation)
+
+    def gate(a, p=None, c=None, how=recurrent_activation):
+        return activate(limited(a if p is None or not peephole else a + p * c, clip), how)
+
+    i = gate(x.i + U.i @ (h * m_i), p_i, c)
+    f = 1 - i if coupled else gate(x.f + U.f @ (h * m_f), p_f, c)
+    g = gate(x.g + U.g @ (h * m_g), how=activation)
     c_new = limited(f * c + i * g, cell_clip)
-    a_o = x.o + U.o @ (h * m_o) + (p_o * c_new if peephole else 0)
-    o = activate(limited(a_o, clip), gate)
+    o = gate(x.o + U.o @ (h * m_o), p_o, c_new)
     h_new = o * activate(c_new, activation if cell_activation is None else cell_activation)
     return kept(h, h_new, z_h) if zoneout_h else h_new, kept(c, c_new, z_c) if zoneout_c else c_new
 
