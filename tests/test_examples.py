@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -160,7 +161,8 @@ def test_char_rnn_stopped_by_ctrl_c_goes_on(tmp_path):
     sizes = ("--steps", 3000, "--batch", 4, "--window", 8, "--hidden", 24, "--length", 60, "--cell", "lstm")
     whole = run("char_rnn", *sizes).stdout
     command = [sys.executable, str(EXAMPLES / "char_rnn.py"), *map(str, sizes), "--checkpoint", str(file)]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a background job of a shell ignores it
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
     while not file.exists() and child.poll() is None:
         time.sleep(0.01)
     child.send_signal(signal.SIGINT)

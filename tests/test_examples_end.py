@@ -238,6 +238,7 @@ def test_ctrl_c_of_a_process(tmp_path):
     """The exit status of a real process, after a real signal."""
     code = (
         "import runpy, signal, sys; from rnnfast.progress import progress; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "  # a background job of a shell ignores it
         "progress.__enter__ = lambda _: signal.raise_signal(signal.SIGINT); "
         f"sys.path.insert(0, {str(EXAMPLES)!r}); sys.argv = ['tagging.py']; "
         f"runpy.run_path({str(EXAMPLES / 'tagging.py')!r}, run_name='__main__')"
