@@ -149,29 +149,6 @@ cpdef step(FrozenLayers layers, x, tuple state, y, tuple state_out, int threads)
     run(&layers.layers, 1, cnp.PyArray_DIM(<cnp.ndarray>x, 0), address(x), address(y), &s, threads)
 
 
-cdef struct Sizes:
-    # what the arrays of a call must be: (T, B, n), without T in a step, without B where x has none; states (layers, B, n),
-    # without layers, which is 0, in a function's call
-    bint has_T, has_B
-    Py_ssize_t T, B, layers
-    int kind
-
-
-cdef inline bint fits(array, const Sizes *z, Py_ssize_t lead, Py_ssize_t n, bint writeable) noexcept:
-    """A plain contiguous array (lead, B, n), without B if so in z, without lead or n if that is 0."""
-    cdef cnp.ndarray a
-    cdef int axes = (lead > 0) + z.has_B + (n > 0)
-    if not cnp.PyArray_CheckExact(array):
-        return False
-    a = <cnp.ndarray>array
-    if cnp.PyArray_TYPE(a) != z.kind or cnp.PyArray_NDIM(a) != axes:
-        return False
-    if not (cnp.PyArray_ISCARRAY(a) if writeable else cnp.PyArray_ISCARRAY_RO(a)):
-        return False
-    return ((lead == 0 or cnp.PyArray_DIM(a, 0) == lead) and (not z.has_B or cnp.PyArray_DIM(a, lead > 0) == z.B)
-            and (n == 0 or cnp.PyArray_DIM(a, axes - 1) == n))
-
-
 cdef inline new_array(const Sizes *z, Py_ssize_t lead, Py_ssize_t n):
     """What `fits`, uninitialised."""
     cdef cnp.npy_intp dims[3]

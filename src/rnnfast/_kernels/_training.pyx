@@ -10,6 +10,7 @@ cimport numpy as cnp
 from libc.string cimport memset
 
 from rnnfast._kernels._call cimport *
+from rnnfast._kernels._fast_path cimport Sizes, fits, states_fit
 from rnnfast._kernels._weights cimport pack
 
 cnp.import_array()
@@ -57,40 +58,18 @@ cdef class Plain:
     cdef inline Py_ssize_t *axes_of(self, Py_ssize_t place) noexcept:
         return <Py_ssize_t *>self.axes.data + place * self.each * 2
 
-    cdef inline bint fits(self, array, int ndim, Py_ssize_t a, Py_ssize_t b, Py_ssize_t c) noexcept:
-        """A plain contiguous array of this dtype and of the first ndim of these lengths."""
-        cdef cnp.ndarray it
-        if not cnp.PyArray_CheckExact(array):
-            return False
-        it = <cnp.ndarray>array
-        return (cnp.PyArray_TYPE(it) == self.kind and cnp.PyArray_NDIM(it) == ndim and cnp.PyArray_ISCARRAY_RO(it)
-                and cnp.PyArray_DIM(it, 0) == a and (ndim < 2 or cnp.PyArray_DIM(it, 1) == b)
-                and (ndim < 3 or cnp.PyArray_DIM(it, 2) == c))
-
     cdef bint params_fit(self, tuple params) noexcept:
         """Of all places, in the order of `names`."""
         cdef const Py_ssize_t *length = self.axes_of(0)
         cdef Py_ssize_t i
+        cdef Sizes z
+        z.has_B, z.kind = False, self.kind
         if len(params) != self.each * len(self.names):
             return False
         for i in range(len(params)):
-            if not self.fits(params[i], 2 if length[1] else 1, length[0], length[1], 0):
+            if not fits(params[i], &z, length[0], length[1], False):
                 return False
             length += 2
-        return True
-
-    cdef bint state_fits(self, state, Py_ssize_t B) noexcept:
-        """None, or the state itself, or a tuple if there are several, each an array or None."""
-        cdef Py_ssize_t places = len(self.names)
-        if state is None:
-            return True
-        if self.states == 1:
-            return self.fits(state, 3, places, B, self.hidden)
-        if type(state) is not tuple or len(<tuple>state) != self.states:
-            return False
-        for part in <tuple>state:
-            if part is not None and not self.fits(part, 3, places, B, self.hidden):
-                return False
         return True
 
     cdef inline new(self, Py_ssize_t a, Py_ssize_t b, Py_ssize_t c, bint lockable):
@@ -133,14 +112,18 @@ cdef class Plain:
         cdef Py_ssize_t T, B, layer, place, D = self.directions, H = self.hidden
         cdef Passed passed
         cdef Weights w
+        cdef Sizes z
         if not (cnp.PyArray_CheckExact(x) and cnp.PyArray_NDIM(<cnp.ndarray>x) == 3):
             return None
         seen = <cnp.ndarray>x
         T, B = cnp.PyArray_DIM(seen, self.batch_first), cnp.PyArray_DIM(seen, not self.batch_first)
         if T == 0 or B == 0 or T > (RF_KEPT_FROM - 1) // (H * D * self.itemsize) // B:  # beside more, all this is nothing
             return None
-        if not (self.fits(x, 3, B if self.batch_first else T, T if self.batch_first else B, self.inputs)
-                and self.state_fits(state, B) and self.params_fit(params)):
+        z.has_B, z.B, z.kind, z.layers = True, cnp.PyArray_DIM(seen, 1), self.kind, len(self.names)
+        if not fits(x, &z, cnp.PyArray_DIM(seen, 0), self.inputs, False):
+            return None
+        z.B = B
+        if not (states_fit(&z, self.states, state, H) and self.params_fit(params)):
             return None
         passed = Passed.__new__(Passed)
         passed.plain, passed.T, passed.B, passed.records, passed.packed = self, T, B, [], []
