@@ -1,7 +1,10 @@
 """Fixtures shared by all tests: every ISA this CPU has, both dtypes, and threads that are used however small the work."""
 
+import os
+
 import numpy as np
 import pytest
+from foreign import needs
 
 import rnnfast
 from rnnfast import runtime
@@ -36,3 +39,38 @@ def small_work_splits(request):
     rnnfast.set_num_threads(threads)
     _testing.let_rest(rest)
     _testing.exceed_cpus(exceed)
+
+
+# ---- other libraries: a test that asks for one is skipped where it is not installed -----------------------------------------
+@pytest.fixture
+def torch():
+    found = needs("torch", "PyTorch")
+    found.set_num_threads(1)
+    return found
+
+
+@pytest.fixture
+def keras():
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        backend = "numpy"
+    else:
+        backend = "torch"
+    os.environ.setdefault("KERAS_BACKEND", backend)
+    return needs("keras", "Keras")
+
+
+@pytest.fixture
+def onnx():
+    return needs("onnx", "ONNX")
+
+
+@pytest.fixture
+def onnxruntime():
+    return needs("onnxruntime", "ONNX Runtime")
+
+
+@pytest.fixture
+def safetensors():
+    return needs("safetensors.numpy", "safetensors") and needs("safetensors", "safetensors")

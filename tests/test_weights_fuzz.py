@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 import pytest
 import stacks
-from test_weights_doors import a_file, filled, needs, node_model, saved
+from foreign import a_file, filled, needs, node_model, saved
 
 import rnnfast
 from rnnfast import weights, zoo
