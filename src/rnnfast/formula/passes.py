@@ -9,7 +9,7 @@ from itertools import count
 from rnnfast.formula.hoist import found_by_steps
 from rnnfast.formula.joint import join
 from rnnfast.formula.layout import END, Gradients, Item, Span, assign, gradients, runs
-from rnnfast.formula.phases import Content, is_row, levels, schedule
+from rnnfast.formula.phases import Content, Stores, is_row, levels, schedule
 from rnnfast.formula.prepare import Prepared
 from rnnfast.formula.program import program
 from rnnfast.formula.spec import At, BackwardProduct, ForwardProduct, Operand, Phase, Program, Spec, State, WeightGradient
@@ -81,7 +81,7 @@ class Passes:
     # ---- which phase does what -----------------------------------------------------------------------------------------------
     def _schedule_backward(self) -> list[Content]:
         j, d = self.j, self.gradients
-        stores: list[tuple[int, Operand | None]] = [(j.d_x[gate], Operand(At.SLOT, slot)) for gate, slot in d.x.items()]
+        stores: Stores = [(j.d_x[gate], Operand(At.SLOT, slot)) for gate, slot in d.x.items()]
         stores += [(j.d_h[gate], Operand(At.SLOT, slot)) for gate, slot in d.h.items() if slot not in d.x.values()]
         stores += [(n, Operand(At.D_BEFORE, i)) for i, n in j.d_states.items()]
         full = [name for kind, name in self.extras if kind == "input"]
@@ -101,20 +101,19 @@ class Passes:
 
     def _kept_projections(self, backward: list[Content]) -> set[int]:
         """Kept ones that stay where they are, since backward does not read them after it has written the gradient there."""
-        j, d = self.j, self.gradients
-        gate_of = {slot: gate for gate, slot in d.x.items()}
-        written = {n: self.d_level.get(j.d_x[gate_of[d.x[gate]]], 0) for gate, n in self.f.x_gates.items() if n in j.kept}
+        j = self.j
+        written = {n: self.d_level.get(j.d_x[gate], 0) for gate, n in self.f.x_gates.items() if n in j.kept}
         return {n for n, phase in written.items() if n not in self.operands and last_read(n, backward) <= phase}
 
     def _schedule_ahead(self) -> list[Content]:
         projections = set(self.f.x_gates.values())
         known = {n for n, where in self.leaves.items() if where.space == At.VECTOR} | projections
-        stores: list[tuple[int, Operand | None]] = [(n, None) for n in sorted(self.found - projections)]
+        stores: Stores = [(n, None) for n in sorted(self.found - projections)]
         return self._schedule(stores, [], known) if stores else []
 
     def _schedule_forward(self) -> list[Content]:
         j, f = self.j, self.f
-        stores: list[tuple[int, Operand | None]] = [(n, Operand(At.AFTER, i)) for i, n in enumerate(f.new)]
+        stores: Stores = [(n, Operand(At.AFTER, i)) for i, n in enumerate(f.new)]
         if f.output is not None:
             stores.append((f.output, Operand(At.Y)))
         in_slots = (j.kept | self.operands - {*self.states}) - self.in_place_of_projection
@@ -123,7 +122,7 @@ class Passes:
         known = {n for n, where in self.leaves.items() if where.space not in (At.D_AFTER, At.DY)} | self.found
         return self._schedule(stores, self.saved_rows, known)
 
-    def _schedule(self, stores: list[tuple[int, Operand | None]], rows: list[int], known: set[int]) -> list[Content]:
+    def _schedule(self, stores: Stores, rows: list[int], known: set[int]) -> list[Content]:
         def there(n: int, phase: int) -> bool:
             return n in known
 

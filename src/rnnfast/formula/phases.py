@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from rnnfast.formula.evaluate import needed
 from rnnfast.formula.graph import ROW, Graph
@@ -17,21 +18,22 @@ from rnnfast.formula.spec import At, Operand
 
 SLOW = "exp expm1 log log1p sin cos tanh sigmoid softplus add_tanh add_sigmoid"
 # of computing a value once more, where keeping it costs UNIT_COST; others are quick
-PRICES = (
-    dict.fromkeys(SLOW.split(), 3 * UNIT_COST // 4)
-    | dict.fromkeys(["div", "sqrt"], UNIT_COST // 4)
-    | {"input": 0, "number": 0, "total": UNIT_COST}
-)
+PRICES = {
+    **dict.fromkeys(SLOW.split(), 3 * UNIT_COST // 4),
+    **dict.fromkeys(("div", "sqrt"), UNIT_COST // 4),
+    **{"input": 0, "number": 0, "total": UNIT_COST},
+}
+# What is written, and where; None: to a slot, or whatever place is found.
+Stores: TypeAlias = "list[tuple[int, Operand | None]]"
 
 
 @dataclass
 class Content:
-    """Of one phase, as nodes. stores: what is written, and where; None: to a slot, or whatever place is found. totals: that are
-    there before it. rows: numbers a row that it computes and that others read. What its program of units reads: sums, results
-    of its products; stored, values that an earlier phase of the pass has stored; values, others in memory; splats, numbers a
-    row. row_values: what its program of rows reads."""
+    """Of one phase, as nodes. totals: that are there before it. rows: numbers a row that it computes and that others read. What
+    its program of units reads: sums, results of its products; stored, values that an earlier phase of the pass has stored;
+    values, others in memory; splats, numbers a row. row_values: what its program of rows reads."""
 
-    stores: list[tuple[int, Operand | None]] = field(default_factory=list)
+    stores: Stores = field(default_factory=list)
     totals: list[int] = field(default_factory=list)
     rows: list[int] = field(default_factory=list)
     sums: set[int] = field(default_factory=set)
@@ -70,7 +72,7 @@ def levels(graph: Graph, ends: Iterable[int], there: Callable[[int, int], bool])
 def schedule(
     graph: Graph,
     level: Mapping[int, int],
-    stores: Iterable[tuple[int, Operand | None]],
+    stores: Stores,
     rows: Iterable[int],
     there: Callable[[int, int], bool],
 ) -> list[Content]:
