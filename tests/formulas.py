@@ -190,4 +190,4 @@ def trace(formula, gates, states, vectors, inputs, draws, output, rows):
     }
     results = formula(x, U, **{name: t.symbol(n) for group in nodes.values() for name, n in group.items()})
     results = [t.node(r) for r in (results if isinstance(results, tuple) else (results,))]
-    return from_graph(b, gates, nodes["state"].values(), tuple(results), t.surrogates)
+    return from_graph(b, (gates, gates), nodes["state"].values(), tuple(results), t.surrogates)

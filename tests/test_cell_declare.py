@@ -162,7 +162,7 @@ FORMULAS = [
     (lambda x, U, h, v, e: x.a.mean(), ".mean: expected functions such as np.clip(v, 0, 1), got an attribute of arrays"),
     (lambda x, U, h, v, e: x.a + np.zeros_like(h), "np.zeros_like: expected a number, which counts for every row and unit"),
     (lambda x, U, h, v, e: np.sinh(x.a), "np.sinh: expected one of np.absolute"),
-    (lambda x, U, h, v, e: np.tanh(x.a, out=other), "np.tanh: expected no out, got out or an array changed in place"),
+    (lambda x, U, h, v, e: np.tanh(x.a, out=other), "+=, -=, *=, /=, out=: expected v = v + w and the like"),
     (lambda x, U, h, v, e: np.add.reduce(x.a), "np.add: expected a plain call, got .reduce"),
     (lambda x, U, h, v, e: np.asarray(x.a), "expected functions of values, got a conversion to an array"),
     (lambda x, U, h, v, e: x.a == h, "==, !=: expected <"),
@@ -178,6 +178,7 @@ FORMULAS = [
     (lambda x, U, h, v, e: -(x.a > 0), "neg: expected a value that is no comparison"),
     (lambda x, U, h, v, e: ops.step(x.a, 1.0), "ops.step: expected a callable u -> dy/du as surrogate, got float"),
     (lambda x, U, h, v, e: ops.step(x.a, lambda u: "1"), "ops.step: surrogate: expected a value of the formula"),
+    (lambda x, U, h, v, e: ops.step(x.a, lambda u: U.g @ h) + h, "got U.g @ v, which nothing else needs"),
     (lambda x, U, h, v, e: x.a + "1", "expected a value of the formula or a number, got str"),
     (lambda x, U, h, v, e: [outside.append(h), x.a + outside[0]][1], "got one of another run; keep none outside the formula"),
     (lambda x, U, h, v, e: None, "expected 1 result (h), got None; end with return h"),
@@ -215,14 +216,19 @@ def test_the_line_is_that_of_the_formula_even_below():
     refused(lambda: trace(d, {}, training=False, row_inputs=()), "expected no decision", line)
 
 
-def test_in_place():
-    def cell(x, U, h):
-        h += x.a
-        return h
-
-    d = declare(cell, gates="a", states="h")
-    text = "np.add: expected no out, got out or an array changed in place; write v = v + w"
-    refused(lambda: trace(d, {}, training=False, row_inputs=()), text, cell.__code__.co_firstlineno + 1)
+@pytest.mark.parametrize(
+    ("operator", "text"),
+    [
+        ("+=", "+=, -=, *=, /=, out=: expected v = v + w"),
+        ("//=", "//, %: expected / and np.floor"),
+        ("@=", "@: expected a block"),
+    ],
+)
+def test_in_place(operator, text):
+    names = {}
+    exec(compile(f"def cell(x, U, h):\n    h {operator} x.a\n    return h", __file__, "exec"), names)
+    d = declare(names["cell"], gates="a", states="h")
+    refused(lambda: trace(d, {}, training=False, row_inputs=()), text, 2)
 
 
 @pytest.mark.parametrize(

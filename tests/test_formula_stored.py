@@ -201,6 +201,39 @@ def test_a_surrogate_of_another_shape():
         Captures(3, 4)
 
 
+@pytest.mark.parametrize("x_gates", ["a", "b", "ab", "bc", "abc", "ac"])
+@pytest.mark.parametrize("h_gates", ["", "a", "b", "ab", "abc", "ac"])
+def test_gates_on_either_side(x_gates, h_gates):
+    """Gates of x and of U in declared order, whichever of them are used with both."""
+
+    def cell(x, U, h):
+        return np.tanh(sum(getattr(x, gate) for gate in x_gates) + sum(np.sin(getattr(U, gate) @ h) for gate in h_gates))
+
+    Sides = rnnfast.cell(gates=[gate for gate in "abc" if gate in x_gates + h_gates], states="h")(cell)
+    net = Sides(2, 3, rng=0)
+    again = class_of({**as_loaded(net), "home": ["nowhere", "cell"]})(2, 3, rng=0)
+    x = np.ones((3, 2, 2), np.float32)
+    assert list(again.params) == list(net.params) and same(again(x), net(x))
+
+
+@pytest.mark.parametrize(
+    "surrogate", [lambda x, U, c, u: x.b, lambda x, U, c, u: c * u, lambda x, U, c, u: np.tanh(U.a @ c), lambda x, U, c, u: 0.5]
+)
+def test_surrogates_that_read_more(surrogate):
+    """What nothing else reads is kept for them, in files too."""
+
+    def cell(x, U, h, c):
+        spike = ops.step(x.a + 0.1 * h, lambda u: surrogate(x, U, c, u))
+        return spike + 0.5 * np.tanh(h), x.a + 0.2 * np.sin(U.a @ c) + 0 * x.b
+
+    Reads = rnnfast.cell(gates="a b", states="h c")(cell)
+    rnnfast.check_cell(Reads)
+    net = Reads(2, 3, dtype=np.float64, rng=0)
+    again = class_of({**as_loaded(net), "home": ["nowhere", "cell"]})(2, 3, dtype=np.float64, rng=0)
+    d = data(net)
+    assert not differing(d.train(again), d.train(net))
+
+
 # ---- descriptions that nobody wrote ----------------------------------------------------------------------------------------
 def runs(description):
     """Whether it is taken; then a layer of it computes, or is a ValueError. Anything else is an error here."""
@@ -215,7 +248,10 @@ def runs(description):
         for rows in (False, True):
             d = data(net, 2, 2, rows=rows)
             d.train(net)
-            d.call(net.freeze())
+            frozen = net.freeze()
+            d.call(frozen)
+            net.trajectories(d.x, inputs=d.inputs)
+            frozen.step(d.x[0], inputs={name: value[0] for name, value in d.inputs.items()})
             d.train(net, checkpoint_every=1)
     except ValueError:
         return False
@@ -287,12 +323,39 @@ def test_no_description(value):
         StoredCell(value)
 
 
+def test_traces_that_do_not_fit_each_other():
+    """Those of training and of inference: no random numbers at inference; the same results; blocks of weights in one order."""
+    dropout, two = as_loaded(make("LSTM", recurrent_dropout=0.5)), as_loaded(make("LSTM"))
+    for description in (dropout, two):
+        training = next(one for one in description["traces"] if one["training"])
+        for one in description["traces"]:
+            if one["training"]:
+                continue
+            if description is dropout:
+                one.update({**copy.deepcopy(training), "training": False})
+            else:
+                assert one["gates"] == training["gates"] == [list("ifgo")] * 2
+                one["gates"] = [list("figo")] * 2
+        with pytest.raises(ValueError, match="cell: expected traces with the same names"):
+            StoredCell(description)
+    three = as_loaded(make("SLSTM"))
+    next(one for one in three["traces"] if one["training"])["results"].insert(0, 0)
+    with pytest.raises(ValueError, match="cell: expected"):
+        StoredCell(three)
+
+
 def test_large_descriptions():
     """Long lists and deep nests end soon."""
     description = as_loaded(make("MGU"))
     trace = description["traces"][0]
     trace["nodes"] += [["tanh", [0], None]] * 30_000
     with pytest.raises(ValueError, match="expected at most 20000 nodes, got '30013'"):
+        StoredCell(description)
+    description = as_loaded(make("MGU"))
+    nodes = description["traces"][0]["nodes"]
+    first = len(nodes)
+    nodes += [*(["neg", [first + i - 1], None] for i in range(3000)), ["total", [first + 2999], None]]
+    with pytest.raises(ValueError, match="cell: expected"):
         StoredCell(description)
     description = as_loaded(make("MGU"))
     for trace in description["traces"]:

@@ -11,7 +11,7 @@ from stacks import as_argument, as_tuple
 
 from rnnfast import reference, zoo
 from rnnfast.formula.evaluate import evaluate
-from rnnfast.formula.graph import FULL, NUMBER
+from rnnfast.formula.graph import NUMBER
 from rnnfast.formula.tracing import trace
 from rnnfast.proof.prove import error
 
@@ -563,9 +563,9 @@ def test_the_graph_computes_the_formula(name, options):
         traced.inputs.values(), dt[0][:, None]
     )
     blocks = {gate: slice(i * H, (i + 1) * H) for i, gate in enumerate(traced.products)}
-    for gate, v in sorted(traced.products.items(), key=lambda item: item[1]):  # operands come after what they are made of
-        product = evaluate(b, [v], values)[v] @ params["weight_hh"][blocks[gate]].T + params["bias_hh"][blocks[gate]]
-        values[b.add_node("product", (v,), gate, FULL)] = product
+    for gate, product in sorted(traced.products.items(), key=lambda item: item[1]):  # operands come after what they are made of
+        (v,) = b.nodes[product].args
+        values[product] = evaluate(b, [v], values)[v] @ params["weight_hh"][blocks[gate]].T + params["bias_hh"][blocks[gate]]
     inputs = dict.fromkeys(d.inputs, dt)
     y, final = reference.run(net, x, tuple(states) if len(states) > 1 else states[0], inputs=inputs)
     first = traced.new[0] if traced.output is None else traced.output

@@ -141,8 +141,11 @@ cdef inline void set_rows(View *v, const char *data, Py_ssize_t B, Py_ssize_t ro
 cpdef step(FrozenLayers layers, x, tuple state, y, tuple state_out, int threads):
     """x (B, I), y (B, H), each state (layers, B, H) or None for its initial value; contiguous, checked. A state_out may be its
     state."""
+    cdef const rf_cell *c = (<Weights>layers.layers.weights[0]).cell
     cdef States s
     cdef int i
+    if c.extras or c.row_inputs:
+        raise ValueError("rnnfast: expected a cell without inputs")
     s.count, s.extra = <int>len(state), NULL
     for i in range(s.count):
         s.before[i], s.after[i] = address(state[i]), address(state_out[i])

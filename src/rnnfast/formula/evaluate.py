@@ -19,7 +19,9 @@ def needed(
         node = stack.pop()
         if node not in found and node not in known:
             found.add(node)
-            stack += [*graph.nodes[node].args, *((slopes[node],) if node in slopes else ())]
+            stack += graph.nodes[node].args
+            if node in slopes:
+                stack.append(slopes[node])
     return sorted(found)
 
 

@@ -22,7 +22,7 @@ def found_by_steps(j: Joint) -> set[int]:
         if nodes[n].op != "product" and args and of_x.issuperset(args):
             of_x.add(n)
     steps = j.forward - of_x
-    read = {*j.formula.results, *j.operands.values(), *(arg for n in steps for arg in nodes[n].args)}
+    read = {*j.formula.ends, *j.operands.values(), *(arg for n in steps for arg in nodes[n].args)}
     constant = {n for n in j.forward if not nodes[n].axes.rows}
     rows = {n for n in of_x if nodes[n].axes != FULL}
     prices = {n: PRICES.get(nodes[n].op, UNIT_COST // 8) for n in of_x}

@@ -43,7 +43,7 @@ def join(p: Prepared, training: bool) -> Joint:
     found: dict[int, int] = {}
     if training:
         seeds: dict[int, int] = {}
-        for k, node in enumerate(f.results):
+        for k, node in enumerate(f.ends):
             d = b.input("d_new", str(k), FULL)
             seeds[node] = b.add(seeds[node], d) if node in seeds else d
         found = backward(b, seeds, f.surrogates)
@@ -71,7 +71,7 @@ def join(p: Prepared, training: bool) -> Joint:
     groups = (d_x, d_h, gradients(enumerate(states)), gradients(enumerate(vectors)), gradients(f.inputs.items()))
     ends = [d for group in groups for d in group.values()]
     begins = [*states, *f.x_gates.values(), *f.inputs.values(), *f.draws.values()]
-    graph, place = lower(b, [*f.results, *begins, *ends], instead)
+    graph, place = lower(b, [*f.ends, *begins, *ends], instead)
     moved, alive = f.moved(graph, place), set(needed(graph, map(place.__getitem__, ends)))
     number = {leaf: i for i, leaf in enumerate(states)}
     sums = {b.nodes[n].what: m for n, m in place.items() if b.nodes[n].op == "transposed" and m in alive}
@@ -80,7 +80,9 @@ def join(p: Prepared, training: bool) -> Joint:
     products = [(sums[v], number.get(v, -1), gates) for v, gates in of_operand.items() if v in sums]
     in_order = tuple(sorted(products, key=lambda group: group[1] >= 0))  # operands in slots first
     gradients_ = ({name: place[n] for name, n in group.items()} for group in groups)
-    forward, nothing = frozenset(needed(graph, moved.results)), frozenset[int]()
+    # what a surrogate alone reads is computed forward too, to be kept
+    of_slopes = [n for n in needed(graph, moved.surrogates.values()) if graph.nodes[n].op in ("input", "product")]
+    forward, nothing = frozenset(needed(graph, [*moved.ends, *(of_slopes if training else ())])), frozenset[int]()
     moved_operands = {gate: place[n] for gate, n in operands.items()}
     joint = Joint._make((graph, moved, moved_operands, forward, *gradients_, in_order, nothing, nothing))
     return _keep(joint, alive) if training else joint

@@ -117,17 +117,17 @@ def schedule(
     for p in range(len(phases) - 1, -1, -1):
         phase, ends = phases[p], {node for node, _ in phases[p].stores}
         nodes = needed(graph, ends)
-        rows_ = {n for n in nodes if is_row(graph, n)}
+        rows_, sums = {n for n in nodes if is_row(graph, n)}, {n for n in nodes if is_sum(graph, n)}
         before = {n for n in nodes if there(n, p) or stored.get(n, p) < p}
         if p:
             free = {n for n in nodes if not graph.nodes[n].axes.rows} | rows_ | before
-            gone = {n for n in nodes if level.get(n, 0) < p and (is_sum(graph, n) or graph.nodes[n].op == "input")}
+            gone = {n for n in nodes if level.get(n, 0) < p and (n in sums or graph.nodes[n].op == "input")}
             fixed = {n for n in nodes if level.get(n, 0) >= p}
             again = {n: PRICES.get(graph.nodes[n].op, UNIT_COST // 8) for n in nodes if n not in fixed}
             for node in sorted(minimal(graph, gone, ends, free, {}, fixed, again)):
                 store(node, None)
         before |= {n for n in nodes if stored.get(n, p) < p}
-        known = rows_ | before | {n for n in nodes if is_sum(graph, n)}
+        known = rows_ | before | sums
         read = known & {*ends, *(arg for n in needed(graph, ends, known) for arg in graph.nodes[n].args)}
         phase.splats = read & rows_
         phase.values = {n for n in read - rows_ if there(n, p)}

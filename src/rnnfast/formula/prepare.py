@@ -28,7 +28,7 @@ class Prepared(NamedTuple):
 
 def prepare(traced: Traced) -> Prepared:
     nodes = traced.builder.nodes
-    order = needed(traced.builder, traced.results, (), traced.surrogates)
+    order = needed(traced.builder, traced.ends, (), traced.surrogates)
     merged = _merged(traced, order)
     graph, once = Builder(), Builder()
     place: dict[int, int] = {}  # of a node of the trace in graph; of what varies with vectors alone only if it is used there,
@@ -59,7 +59,7 @@ def prepare(traced: Traced) -> Prepared:
                 place[n] = graph.add_node("add", (graph.input("bias", gate, VECTOR), place[n]))
     for n in traced.states.values():
         place[n] = graph.add_node(*nodes[n])
-    for n in (*traced.results, *(d for step, d in traced.surrogates.items() if step in place)):
+    for n in (*traced.ends, *(d for step, d in traced.surrogates.items() if step in place)):
         used(n)
     formula = traced.moved(graph, place)._replace(products={gate: products[gate] for gate in traced.products})
     slopes = {place_once[n]: place_once[d] for n, d in traced.surrogates.items() if n in place_once}
@@ -76,7 +76,7 @@ def _merged(traced: Traced, order: list[int]) -> frozenset[str]:
     found = set()
     for gate, n in traced.products.items():
         x, ours = traced.x_gates.get(gate, -1), users.get(n, set())
-        if ours == users.get(x) and len(ours) == 1 and not {n, x} & {*traced.results}:
+        if ours == users.get(x) and len(ours) == 1 and not {n, x} & {*traced.ends}:
             (total,) = ours
             if nodes[total].op == "add" and set(nodes[total].args) == {n, x}:
                 found.add(gate)

@@ -65,9 +65,12 @@ def minimal(
             flow[a][b] -= least
             flow[b][a] += least
     # next to the sink: what is made cannot reach it any more, what is used can
-    reach = [sink]
-    for b in reach:
-        reach += [a for a in flow[b] if flow[a][b] and a not in reach]
+    reach, stack = {sink}, [sink]
+    while stack:
+        b = stack.pop()
+        more = [a for a in flow[b] if flow[a][b] and a not in reach]
+        reach.update(more)
+        stack += more
     new = {old: n for n, old in states.items()}
     return {new.get(v, v) for v in seen if 2 * v + 1 in reach and 2 * v not in reach and graph.nodes[v].axes.rows}
 
@@ -80,6 +83,8 @@ def _path(flow: dict[int, dict[int, int]], source: int, sink: int) -> list[tuple
             if left and b not in came:
                 came[b] = a
                 found.append(b)
+        if sink in came:
+            break
     path, b = [], sink
     while b in came and b != source:
         path.append((came[b], b))

@@ -75,13 +75,13 @@ class Description(NamedTuple):
             traces = {(one["training"], frozenset(one["row_inputs"])): graph_from_json(one, states) for one in found["traces"]}
             training = traces[True, frozenset()]
             inputs = dict.fromkeys((*training.inputs, *traces[False, frozenset()].inputs))
-            for (_, rows), traced in traces.items():
+            for (trains, rows), traced in traces.items():
                 b = traced.builder
+                same = ("x_gates", "products", "vectors")
                 expect(
-                    traced.x_gates.keys() == training.x_gates.keys()
-                    and traced.products.keys() == training.products.keys()
-                    and traced.vectors.keys() == training.vectors.keys()
-                    and traced.draws.keys() <= training.draws.keys() <= draws.keys()
+                    all(list(getattr(traced, names)) == list(getattr(training, names)) for names in same)
+                    and (traced.output is None) == (training.output is None)
+                    and traced.draws.keys() <= (training.draws.keys() & draws.keys() if trains else set())
                     and rows <= inputs.keys()
                     and all(b.nodes[i].axes == (ROW if name in rows else FULL) for name, i in traced.inputs.items()),
                     "traces with the same names",
@@ -95,7 +95,7 @@ class Description(NamedTuple):
             name = found["name"]
             expect(isinstance(name, str) and name.isidentifier(), "a name", name)
             return cls(name, (str(module), str(qualified)), options, states, tuple(training.vectors), draws, traces)
-        except (TypeError, KeyError, AttributeError, IndexError, OverflowError) as error:
+        except (TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError) as error:
             raise ValueError(f"cell: expected what `save` writes of a formula, got {type(error).__name__}: {error}") from None
 
 
@@ -141,9 +141,11 @@ def graph_from_json(found: Any, states: Mapping[str, float]) -> Traced:
     expect(0 <= len(results) - len(states) <= 1 and states, "a new value of each state", results)
     surrogates = {node_of(step): node_of(slope) for step, slope in found["surrogates"]}
     x_gates, h_gates = found["gates"]
-    t = from_graph(b, [*x_gates, *h_gates], [b.input("state", name, FULL) for name in states], results, surrogates)
-    in_order = (list(t.x_gates), list(t.products), list(t.states)) == (x_gates, h_gates, list(states))
-    expect(x_gates and in_order, "gates and states in their order", found["gates"])
+    t = from_graph(b, (x_gates, h_gates), [b.input("state", name, FULL) for name in states], results, surrogates)
+    expect(x_gates and (list(t.x_gates), list(t.products)) == (x_gates, h_gates), "the gates of the graph", found["gates"])
+    expect(list(t.states) == list(states), "the states of the graph in their order", list(t.states))
+    alone = set(t.products.values()) - {*needed(b, results)}
+    expect(not alone, "products that the results need", sorted(alone))
     alive = needed(b, results, (), surrogates)
     leaves = {n for n in alive if b.nodes[n].op == "product" or b.leaf(n) not in (("", ""), ("size", "1/H"))}
     used = {n for names in t[1:7] for n in names.values()}

@@ -101,6 +101,7 @@ class Refusing(NDArrayOperatorsMixin):
     def __call__(self, *_: Any, **__: Any) -> Any:
         raise self._trace.error(self._refusal)
 
+    __hash__ = object.__hash__
     __bool__ = __float__ = __iter__ = __getitem__ = __len__ = __array__ = __array_ufunc__ = __array_function__ = __call__
 
 
@@ -201,15 +202,17 @@ class Symbol(NDArrayOperatorsMixin):
 
     def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
         trace, name = self._trace, f"np.{ufunc.__name__}"
+        if ufunc in REFUSED:
+            raise trace.error(REFUSED[ufunc])
         if "out" in kwargs:  # v += w and array += v come here, too
-            raise trace.error(f"{name}: expected no out, got out or an array changed in place; write v = v + w")
+            text = "+=, -=, *=, /=, out=: expected v = v + w and the like, since these would change arrays in place"
+            raise trace.error(text)
         if method != "__call__" or kwargs:
             raise trace.error(f"{name}: expected a plain call, got .{method} or keywords")
         if ufunc in UFUNCS:
             return UFUNCS[ufunc](trace, *args)
         names = ", ".join(sorted({f"np.{known.__name__}" for known in UFUNCS}))
-        expected = f"{name}: expected one of {names}, np.where, np.clip or a function of rnnfast.ops"
-        raise trace.error(REFUSED.get(ufunc, expected))
+        raise trace.error(f"{name}: expected one of {names}, np.where, np.clip or a function of rnnfast.ops")
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         trace = self._trace

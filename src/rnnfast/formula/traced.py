@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from rnnfast.formula.build import Builder
@@ -31,7 +31,8 @@ class Traced(NamedTuple):
     surrogates: Mapping[int, int]
 
     @property
-    def results(self) -> tuple[int, ...]:
+    def ends(self) -> tuple[int, ...]:
+        """What all the rest is for: the new states, and y if it is none of them."""
         return self.new if self.output is None else (*self.new, self.output)
 
     def moved(self, builder: Builder, place: Mapping[int, int]) -> Traced:
@@ -43,10 +44,14 @@ class Traced(NamedTuple):
 
 
 def from_graph(
-    b: Builder, gates: Iterable[str], states: Iterable[int], results: tuple[int, ...], surrogates: Mapping[int, int]
+    b: Builder,
+    gates: tuple[Sequence[str], Sequence[str]],
+    states: Iterable[int],
+    results: tuple[int, ...],
+    surrogates: Mapping[int, int],
 ) -> Traced:
-    """Of all that is in the graph what the results depend on. gates: all of them, in declared order, as the nodes of states,
-    vectors, inputs and draws are. results: of the formula, in its order: y, if it is no state, and the new states."""
+    """Of all that is in the graph what the results depend on. gates: that x and U may have, in declared order, as the nodes of
+    states, vectors, inputs and draws are. results: of the formula, in its order: y, if it is no state, and the new states."""
     states = list(states)
     alive = needed(b, results, (), surrogates)
     found: dict[str, dict[str, int]] = {k: {} for k in ("x", "product", "state", "vector", "input", "draw", "size")}
@@ -55,8 +60,8 @@ def from_graph(
         kind, name = (op, what) if op == "product" else b.leaf(n)
         if kind:
             found[kind][str(name)] = n
-    for kind in ("x", "product"):
-        found[kind] = {gate: found[kind][gate] for gate in gates if gate in found[kind]}
+    for kind, names in zip(("x", "product"), gates, strict=True):
+        found[kind] = {gate: found[kind][gate] for gate in names if gate in found[kind]}
     *leaves, _ = found.values()
     output = results[0] if len(results) > len(states) else None
     used = {step: slope for step, slope in surrogates.items() if step in alive}

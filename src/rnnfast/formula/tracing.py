@@ -9,6 +9,7 @@ from traceback import walk_tb
 from typing import Any, TypeAlias
 
 from rnnfast.formula.cell import Declaration, Draw, Option
+from rnnfast.formula.evaluate import needed
 from rnnfast.formula.graph import FULL, ROW, VECTOR
 from rnnfast.formula.symbols import SHAPES, Block, Blocks, Trace
 from rnnfast.formula.traced import Traced, from_graph
@@ -115,7 +116,11 @@ def run(d: Declaration, options: Mapping[str, Option], training: bool, row_input
             raise
         text = f"{frame.f_code.co_filename}:{line}: {error}; if it is a part of the cell, declare it and make it a parameter"
         raise NameError(text) from None
-    traced = from_graph(b, gates, map(leaves.__getitem__, states), results(t, found, states, d.output), t.surrogates)
+    ends = results(t, found, states, d.output)
+    traced = from_graph(b, (gates, gates), map(leaves.__getitem__, states), ends, t.surrogates)
+    if alone := [gate for gate, product in traced.products.items() if product not in needed(b, ends)]:
+        text = f"expected products that the results need as well, got U.{alone[0]} @ v, which nothing else needs"
+        raise t.error(f"ops.step: surrogate: {text}", ValueError)
     if not traced.x_gates:
         raise t.error(f"expected at least one gate of x on which a result depends, such as x.{gates[0]}, got none", ValueError)
     return traced
