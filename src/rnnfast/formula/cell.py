@@ -121,31 +121,9 @@ def declare(
     init: Mapping[str, Any] | None = None,
     output: str | None = None,
 ) -> Declaration:
-    """The declaration of a formula, checked.
+    """The declaration of a formula, checked. `rnnfast.cell` tells what its arguments are.
 
-    Parameters
-    ----------
-    function : function
-        The formula. Its first two parameters are x and U; the others are the declared names in any order, keyword-only options
-        with defaults, and `training`.
-    gates : str, sequence of str or callable
-        Names of the blocks of W_ih and W_hh, in their order. A callable gets the options that its parameters name.
-    states : str, sequence of str, mapping or callable
-        Names of the states; a mapping gives their initial values, which are 0 otherwise.
-    vectors, inputs : str or sequence of str
-        Names of the parameters of shape (H,), and of the inputs of each step beside x.
-    draws : mapping of str to tuple of str
-        Name -> kind ("dropout", "bernoulli" or "normal"), "sequence" or "step", and for the first two kinds the name of the
-        option that is their probability.
-    init : mapping of str to float or callable
-        Initial values of parameters, by name, or of one gate's block, as "bias_ih.f": a number, or a callable of (rng, shape).
-    output : str, optional
-        Name of y, if it is not the first state: the formula returns it before the states.
-
-    Raises
-    ------
-    TypeError, ValueError
-        With file and line of the formula.
+    Raises TypeError and ValueError, with file and line of the formula.
     """
     if not inspect.isfunction(function):
         raise TypeError(f"cell: expected a function as formula, got {type(function).__name__}; define it with def")
