@@ -98,7 +98,7 @@ cdef void open_back_phase(Job *j, int p, int thread, int threads, rf_step *a) no
     own_panels(j, a, phase, thread, threads)
     for i in range(phase.products):
         product = &a.p[i]
-        product.cols, product.packed_a, product.lda = j.hidden, 0, j.cell.slots * j.hidden
+        product.cols, product.packed_a, product.lda = j.hidden, 0, j.slots_ld
         product.w = j.back_hh[phase.first + i]
 
 
@@ -106,7 +106,7 @@ cdef void backward_rows(Job *j, Py_ssize_t s, int p, Py_ssize_t first, Py_ssize_
                         int thread, rf_step *a) noexcept nogil:
     """Phase p of step s backward, rows first .. last: dh_t, then the gradients of the gates. entering: s is the last step
     of these rows, no product reaches them. at_edge: the gradients of step s+1 are in next_window_slots."""
-    cdef Py_ssize_t nbytes = j.hidden * j.itemsize, S = j.cell.slots
+    cdef Py_ssize_t nbytes = j.hidden * j.itemsize
     cdef const rf_phase *phase = &j.cell.backward[p]
     cdef const rf_backward_product *b
     cdef rf_product *product
@@ -129,7 +129,7 @@ cdef void backward_rows(Job *j, Py_ssize_t s, int p, Py_ssize_t first, Py_ssize_
         elif entering:
             product.a, product.k = a.slots.at, 0
         elif at_edge:
-            product.a = j.next_window_slots + (first * S + b.slot) * nbytes
+            product.a = j.next_window_slots + first * j.slots_ld * j.itemsize + b.slot * nbytes
         else:
             product.a = slot_at(j, s + 1, first, b.slot)
     a.p[0].rows = last - first
@@ -147,7 +147,7 @@ cdef inline void backward_step(Job *j, Py_ssize_t s, bint begins, int thread, in
     own_rows(j, thread, rows_at(&j.order, s), &first, &last)
     going = max(first, min(last, rows_at(&j.order, s + 1)))
     if begins:
-        a.vectors, a.p[0].cols, a.slots.ld = j.vectors, j.hidden, j.cell.slots * j.hidden
+        a.vectors, a.p[0].cols, a.slots.ld = j.vectors, j.hidden, j.slots_ld
     if j.order.ragged:
         gather(j, s, thread, threads)
     if j.cell.row_saved:
@@ -286,7 +286,7 @@ cdef void input_gradient(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int t
     g.p.cols, g.p.k, g.p.k_panel, g.p.w = j.inputs, j.cell.x_gates * j.hidden, j.cell.x_gates * j.hidden, j.back_ih
     g.p.descending, g.p.packed_a = 0, 0
     share_product(&g.p, j.kernels, direct, &first, &last, thread, threads)
-    g.p.lda = j.cell.slots * j.hidden
+    g.p.lda = j.slots_ld
     g.start = RF_START_ZERO
     while first < last and not interrupted(j, thread):
         n = min(last - first, most if direct else min(most, ROWS_AT_ONCE))
@@ -333,7 +333,7 @@ cdef void state_gradients(Job *j, int thread) noexcept nogil:
             g.p.rows, g.p.cols, g.p.k, g.p.k_panel = stepped - first, j.hidden, b.gates * j.hidden, b.gates * j.hidden
             g.p.descending, g.p.packed_a = 0, 0
             g.p.panel0, g.p.panel1 = 0, panel_count(j.kernels, j.hidden, 1)
-            g.p.a, g.p.lda, g.p.w = slot_at(j, 0, first, b.slot), j.cell.slots * j.hidden, j.back_hh[state.product]
+            g.p.a, g.p.lda, g.p.w = slot_at(j, 0, first, b.slot), j.slots_ld, j.back_hh[state.product]
             g.c, g.ldc = d + first * nbytes, j.hidden
             g.start = RF_START_C if state.carried else RF_START_ZERO
             j.kernels.gemm(&g)
@@ -394,7 +394,7 @@ cdef void backward_task(void *arg, int thread, int threads) noexcept nogil:
     cdef Py_ssize_t s0, s1, end, last, nbytes
     cdef int p
     memcpy(&j, arg, job_bytes((<Job *>arg).cell))
-    s1, nbytes = o.S, j.cell.slots * j.hidden * j.itemsize
+    s1, nbytes = o.S, j.slots_ld * j.itemsize
     enter(&j, threads)
     begin_rows(&j, thread)
     begin_gradients(&j, thread)

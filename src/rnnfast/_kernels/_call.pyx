@@ -94,6 +94,7 @@ cdef void set_weights(Job *j, Weights w) noexcept nogil:
     memset(j, 0, job_bytes(w.cell))
     j.cell, j.kernels, j.index = w.cell, w.kernels, w.index
     j.inputs, j.hidden, j.itemsize = w.input_size, w.hidden_size, w.kernels.itemsize
+    j.slots_ld = slots_ld_of(w.cell, w.hidden_size, w.kernels.itemsize)
     j.ih, j.bias_x, j.vectors, j.back_ih = w.ih, w.bias_x, w.vectors, w.back_ih
     j.ih_rows, j.ih_step, j.hh_step = w.ih_rows, w.ih_step, w.hh_step
     j.block = w.block if w.permuted else NULL
@@ -104,7 +105,7 @@ cdef void set_weights(Job *j, Weights w) noexcept nogil:
 cdef void set_order(Job *j, Py_ssize_t T, Py_ssize_t B, bint reverse, RowOrder order) noexcept nogil:
     """order: None for a batch whose samples have all steps."""
     cdef Order *o = &j.order
-    cdef Py_ssize_t rows = max(CHUNK_BYTES // (j.cell.slots * j.hidden * j.itemsize), CHUNK_ROWS)
+    cdef Py_ssize_t rows = max(CHUNK_BYTES // (j.slots_ld * j.itemsize), CHUNK_ROWS)
     o.T, o.B, o.reverse, o.ragged = T, B, reverse, order is not None
     o.S = T if B else 0
     if o.ragged:
@@ -219,7 +220,7 @@ cdef void place_program(Job *j, Pieces *p, int threads, Extra *extra) noexcept n
     j.sums = take_piece(p, j.most_sums * nbytes)
     j.row_values = take_piece(p, threads * j.cell.row_values * j.order.B * j.itemsize)
     j.partials = take_piece(p, j.cell.partials * vectors * j.order.B * j.itemsize)
-    j.ahead_rows = max(AHEAD_BYTES // (j.cell.slots * j.hidden * j.itemsize), AHEAD_ROWS) if j.hoists else 0
+    j.ahead_rows = max(AHEAD_BYTES // (j.slots_ld * j.itemsize), AHEAD_ROWS) if j.hoists else 0
     j.ahead_bytes = (j.cell.row_values + j.cell.partials * vectors) * j.ahead_rows * j.itemsize
     j.ahead = take_piece(p, threads * j.ahead_bytes)
     for i in range(j.cell.extras if j.order.ragged else 0):
@@ -235,7 +236,7 @@ cdef size_t place_forward(Job *j, char *base, int threads) noexcept nogil:
     place_states(j, &p, True)
     place_program(j, &p, threads, j.extra)
     if not j.save:
-        j.slots = take_piece(&p, rows * j.cell.slots * j.hidden * j.itemsize)
+        j.slots = take_piece(&p, rows * j.slots_ld * j.itemsize)
     if not in_line(&j.x, &j.order):
         j.x_rows = take_piece(&p, rows * j.inputs * j.itemsize)
     return p.used
@@ -257,7 +258,7 @@ cdef size_t place_backward(Job *j, char *base, int threads) noexcept nogil:
         j.before_rows = take_piece(&p, nbytes if j.cell.state[0].reads_before else 0)
         j.after_rows = take_piece(&p, nbytes if j.cell.state[0].reads_after else 0)
     if j.checkpoint_every:
-        j.next_window_slots = take_piece(&p, nbytes * j.cell.slots)
+        j.next_window_slots = take_piece(&p, j.order.B * j.slots_ld * j.itemsize)
     if j.checkpoint_every and j.cell.saves_slots and not in_line(&j.x, &j.order):  # x, to compute the gates again
         gathered = min(j.chunk, j.order.S) * j.order.B
     if j.dx.data != NULL and not in_line(&j.dx, &j.order):  # dx, before it is scattered
@@ -363,7 +364,7 @@ cpdef Record forward(Weights w, x, y, tuple first, tuple last, bint reverse, Row
         kept.weights, kept.arrays, kept.extra = w, (x, y, first, order, extras), extra
         j.save = w.cell.saves_slots and not checkpoint_every
         if j.save:
-            kept.slots = Buffer(stored_rows(&j.order) * w.cell.slots * j.hidden * j.itemsize)
+            kept.slots = Buffer(stored_rows(&j.order) * j.slots_ld * j.itemsize)
             j.slots = kept.slots.data
             keep_states(j, kept, stored_rows(&j.order))
         elif checkpoint_every and copied:
@@ -398,7 +399,7 @@ cpdef size_t prepare(Record kept, dx, int threads, tuple d_extras=()) except? 0:
     memcpy(j, &kept.job, job_bytes(kept.job.cell))
     if kept.slots is None:  # nothing was saved, or only checkpoints
         rows = widest_window(&j.order, j.checkpoint_every) if j.checkpoint_every else stored_rows(&j.order)
-        slots = Buffer(rows * j.cell.slots * j.hidden * j.itemsize)
+        slots = Buffer(rows * j.slots_ld * j.itemsize)
         keep_states(&kept.job, kept, rows)
         kept.slots = slots
     for i in range(len(d_extras)):  # as many as there are

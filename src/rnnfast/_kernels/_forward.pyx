@@ -42,7 +42,7 @@ cdef void begin_projection(Job *j, Py_ssize_t first, Py_ssize_t last, rf_gemm *g
     g.p.rows, g.p.cols, g.p.k, g.p.k_panel = last - first, j.cell.x_gates * j.hidden, j.inputs, j.inputs
     g.p.w, g.p.descending, g.p.packed_a = j.ih, j.ih == NULL and j.panels_descend, 0
     g.p.w_rows, g.p.w_step = j.ih_rows, j.ih_step
-    g.ldc = j.cell.slots * j.hidden
+    g.ldc = j.slots_ld
     g.c = j.slots + (first - j.slots_row) * g.ldc * j.itemsize
     g.bias, g.start = j.bias_x, RF_START_BIAS
 
@@ -80,7 +80,7 @@ cdef void compute_ahead(Job *j, Py_ssize_t s0, Py_ssize_t s1, int thread, int th
         n = min(last - first, j.ahead_rows)
         a.p[0].rows = a.ld_row_values = a.ld_partials = n
         a.partials = values + c.row_values * n * j.itemsize
-        set_place(&a.slots, j.slots + first * c.slots * j.hidden * j.itemsize, c.slots * j.hidden)
+        set_place(&a.slots, j.slots + first * j.slots_ld * j.itemsize, j.slots_ld)
         for p in range(c.ahead_phases):
             a.phase = &c.ahead[p]
             j.kernels.interpret(&a)
@@ -209,7 +209,7 @@ cdef inline void open_step(Job *j, Py_ssize_t s, Py_ssize_t first, Py_ssize_t la
     cdef int i
     if begins:
         a.save, a.vectors = j.save, j.vectors
-        a.slots.ld, a.p[0].cols = j.cell.slots * j.hidden, j.hidden
+        a.slots.ld, a.p[0].cols = j.slots_ld, j.hidden
     for i in range(j.cell.states):
         if begins:
             place_before(j, s, first, i, &a.before[i])

@@ -68,7 +68,8 @@ cdef struct Job:
     bint panels_descend         # the first step goes through its panels from the last to the first
     bint recomputing            # y and final states are not written again
     bint hoists                 # steps take the cell's `rest`, after `ahead` was run for all steps of the window
-    char *slots                 # (rows of a window or R, slots*H)
+    char *slots                 # (rows of a window or R, slots*H), each row followed by a gap; see slots_ld_of
+    Py_ssize_t slots_ld         # elements from one row to the next
     Py_ssize_t slots_row        # stored row that slots begins with
     char *row_kept              # (R or rows of a window, row_saved), as slots
     char *y_rows                # (2, B, H) of an output that is no state, where it does not go into y directly; see y_rows_at
@@ -90,7 +91,7 @@ cdef struct Job:
     char *dy_rows
     char *before_rows           # state 0 of y before and after a step, if lengths differ
     char *after_rows
-    char *next_window_slots     # (B, slots*H) gradients of the first step of the window just done
+    char *next_window_slots     # (B, slots*H) gradients of the first step of the window just done, with the gaps of slots
     char *pack                  # threads times pack_bytes
     size_t pack_bytes
     Py_ssize_t pack_rows        # of one block of a weight gradient's product: GRADIENT_ROWS, or all there are
@@ -154,8 +155,15 @@ cdef inline char *at(const View *v, const Order *o, Py_ssize_t s, Py_ssize_t row
         return v.data + (o.first[time_of(o, s, row)] + row) * v.row
     return v.data + time_of(o, s, row) * v.step + sample_of(o, row) * v.row
 
+cdef inline Py_ssize_t slots_ld_of(const rf_cell *cell, Py_ssize_t hidden, int itemsize) noexcept nogil:
+    """Rows a multiple of 2 kB apart would share one or two of the 64 sets of an L1 cache, and push each other out of it: a tile
+    reads 12 of them. Then each row is a line of memory longer."""
+    cdef Py_ssize_t n = cell.slots * hidden
+    return n + 64 // itemsize if n * itemsize % 2048 == 0 else n
+
+
 cdef inline char *slot_at(const Job *j, Py_ssize_t s, Py_ssize_t row, Py_ssize_t slot) noexcept nogil:
-    return j.slots + ((stored(&j.order, s) + row - j.slots_row) * j.cell.slots + slot) * j.hidden * j.itemsize
+    return j.slots + ((stored(&j.order, s) + row - j.slots_row) * j.slots_ld + slot * j.hidden) * j.itemsize
 
 cdef inline char *kept_at(const Job *j, int state, Py_ssize_t s, Py_ssize_t row) noexcept nogil:
     return j.state[state].kept + (stored(&j.order, s) + row - j.slots_row) * j.hidden * j.itemsize
