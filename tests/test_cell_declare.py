@@ -179,6 +179,7 @@ FORMULAS = [
     (lambda x, U, h, v, e: ops.step(x.a, 1.0), "ops.step: expected a callable u -> dy/du as surrogate, got float"),
     (lambda x, U, h, v, e: ops.step(x.a, lambda u: "1"), "ops.step: surrogate: expected a value of the formula"),
     (lambda x, U, h, v, e: ops.step(x.a, lambda u: U.g @ h) + h, "got U.g @ v, which nothing else needs"),
+    (lambda x, U, h, v, e: ops.step(x.a, lambda u: x.g) + h, "got x.g, which nothing else needs"),
     (lambda x, U, h, v, e: x.a + "1", "expected a value of the formula or a number, got str"),
     (lambda x, U, h, v, e: [outside.append(h), x.a + outside[0]][1], "got one of another run; keep none outside the formula"),
     (lambda x, U, h, v, e: None, "expected 1 result (h), got None; end with return h"),

@@ -217,16 +217,16 @@ def test_gates_on_either_side(x_gates, h_gates):
 
 
 @pytest.mark.parametrize(
-    "surrogate", [lambda x, U, c, u: x.b, lambda x, U, c, u: c * u, lambda x, U, c, u: np.tanh(U.a @ c), lambda x, U, c, u: 0.5]
+    "surrogate", [lambda U, c, e, u: c * e, lambda U, c, e, u: e * u, lambda U, c, e, u: c * e + np.tanh(U.a @ (0.1 * u))]
 )
 def test_surrogates_that_read_more(surrogate):
-    """What nothing else reads is kept for them, in files too."""
+    """A state and an input that nothing else reads, and a gate; in files too."""
 
-    def cell(x, U, h, c):
-        spike = ops.step(x.a + 0.1 * h, lambda u: surrogate(x, U, c, u))
-        return spike + 0.5 * np.tanh(h), x.a + 0.2 * np.sin(U.a @ c) + 0 * x.b
+    def cell(x, U, h, c, e):
+        spike = ops.step(x.a + 0.1 * h, lambda u: surrogate(U, c, e, u))
+        return spike + 0.5 * np.tanh(h + U.a @ (0.1 * (x.a + 0.1 * h))), x.a
 
-    Reads = rnnfast.cell(gates="a b", states="h c")(cell)
+    Reads = rnnfast.cell(gates="a", states="h c", inputs="e")(cell)
     rnnfast.check_cell(Reads)
     net = Reads(2, 3, dtype=np.float64, rng=0)
     again = class_of({**as_loaded(net), "home": ["nowhere", "cell"]})(2, 3, dtype=np.float64, rng=0)
@@ -338,6 +338,18 @@ def test_traces_that_do_not_fit_each_other():
                 one["gates"] = [list("figo")] * 2
         with pytest.raises(ValueError, match="cell: expected traces with the same names"):
             StoredCell(description)
+    for taken in ("bias_hh", "weight_ih", "record", "_form", "a b", "h"):
+        named = json.loads(json.dumps(as_loaded(make("IndRNN"))).replace('"u"', json.dumps(taken)))
+        with pytest.raises(ValueError, match="cell: "):
+            StoredCell(named)
+    more = as_loaded(make("TLSTM"))
+    for one in more["traces"]:
+        if one["row_inputs"]:
+            at = len(one["nodes"])
+            one["nodes"] += [["input", [], ["input", "foo", [True, True]]], ["add", [one["results"][0], at], None]]
+            one["results"][0] = at + 1
+    with pytest.raises(ValueError, match="cell: expected traces with the same names"):
+        StoredCell(more)
     three = as_loaded(make("SLSTM"))
     next(one for one in three["traces"] if one["training"])["results"].insert(0, 0)
     with pytest.raises(ValueError, match="cell: expected"):

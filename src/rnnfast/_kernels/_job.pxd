@@ -68,7 +68,7 @@ cdef struct Job:
     bint panels_descend         # the first step goes through its panels from the last to the first
     bint recomputing            # y and final states are not written again
     bint hoists                 # steps take the cell's `rest`, after `ahead` was run for all steps of the window
-    char *slots                 # (rows of a window or R, slots*H), each row followed by a gap; see slots_ld_of
+    char *slots                 # (rows of a window or R, slots*H), each row perhaps followed by a gap; see slots_ld_of
     Py_ssize_t slots_ld         # elements from one row to the next
     Py_ssize_t slots_row        # stored row that slots begins with
     char *row_kept              # (R or rows of a window, row_saved), as slots
@@ -157,9 +157,9 @@ cdef inline char *at(const View *v, const Order *o, Py_ssize_t s, Py_ssize_t row
 
 cdef inline Py_ssize_t slots_ld_of(const rf_cell *cell, Py_ssize_t hidden, int itemsize) noexcept nogil:
     """Rows a multiple of 2 kB apart would share one or two of the 64 sets of an L1 cache, and push each other out of it: a tile
-    reads 12 of them. Then each row is a line of memory longer."""
+    reads up to 12 of them. Then each row is a line of memory longer."""
     cdef Py_ssize_t n = cell.slots * hidden
-    return n + 64 // itemsize if n * itemsize % 2048 == 0 else n
+    return n + (16 if itemsize == sizeof(float) else 8) if n * itemsize % 2048 == 0 else n
 
 
 cdef inline char *slot_at(const Job *j, Py_ssize_t s, Py_ssize_t row, Py_ssize_t slot) noexcept nogil:

@@ -80,8 +80,8 @@ def join(p: Prepared, training: bool) -> Joint:
     products = [(sums[v], number.get(v, -1), gates) for v, gates in of_operand.items() if v in sums]
     in_order = tuple(sorted(products, key=lambda group: group[1] >= 0))  # operands in slots first
     gradients_ = ({name: place[n] for name, n in group.items()} for group in groups)
-    # what a surrogate alone reads is computed forward too, to be kept
-    of_slopes = [n for n in needed(graph, moved.surrogates.values()) if graph.nodes[n].op in ("input", "product")]
+    # states and inputs that a surrogate alone reads are kept as well
+    of_slopes = [n for n in needed(graph, moved.surrogates.values()) if graph.nodes[n].op == "input"]
     forward, nothing = frozenset(needed(graph, [*moved.ends, *(of_slopes if training else ())])), frozenset[int]()
     moved_operands = {gate: place[n] for gate, n in operands.items()}
     joint = Joint._make((graph, moved, moved_operands, forward, *gradients_, in_order, nothing, nothing))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from rnnfast.formula.build import Builder
+from rnnfast.formula.cell import check_distinct, names_of
 from rnnfast.formula.evaluate import needed
 from rnnfast.formula.graph import FULL, NUMBER, ROW, VECTOR, Axes
 from rnnfast.formula.operations import OPERATIONS
@@ -82,7 +83,7 @@ class Description(NamedTuple):
                     all(list(getattr(traced, names)) == list(getattr(training, names)) for names in same)
                     and (traced.output is None) == (training.output is None)
                     and traced.draws.keys() <= (training.draws.keys() & draws.keys() if trains else set())
-                    and rows <= inputs.keys()
+                    and rows <= inputs.keys() >= traced.inputs.keys()
                     and all(b.nodes[i].axes == (ROW if name in rows else FULL) for name, i in traced.inputs.items()),
                     "traces with the same names",
                     rows,
@@ -92,6 +93,10 @@ class Description(NamedTuple):
                 expect((True, rows) in traces and (False, rows) in traces, "a trace for each kind of inputs", set(rows))
             module, qualified = found["home"]
             expect(tuple(found["vectors"]) == tuple(training.vectors), "the vectors of the traces", found["vectors"])
+            names = tuple(dict.fromkeys((*training.x_gates, *training.products)))
+            check_distinct((*options, *states, *training.vectors, *inputs, *draws), "cell: ")
+            for kind, given in (("gates", names), ("names", (*options, *states, *training.vectors, *inputs, *draws))):
+                names_of(kind, given, "cell: ")
             name = found["name"]
             expect(isinstance(name, str) and name.isidentifier(), "a name", name)
             return cls(name, (str(module), str(qualified)), options, states, tuple(training.vectors), draws, traces)
@@ -144,8 +149,8 @@ def graph_from_json(found: Any, states: Mapping[str, float]) -> Traced:
     t = from_graph(b, (x_gates, h_gates), [b.input("state", name, FULL) for name in states], results, surrogates)
     expect(x_gates and (list(t.x_gates), list(t.products)) == (x_gates, h_gates), "the gates of the graph", found["gates"])
     expect(list(t.states) == list(states), "the states of the graph in their order", list(t.states))
-    alone = set(t.products.values()) - {*needed(b, results)}
-    expect(not alone, "products that the results need", sorted(alone))
+    alone = {*t.x_gates.values(), *t.products.values()} - {*needed(b, results)}
+    expect(not alone, "gates that the results need", sorted(alone))
     alive = needed(b, results, (), surrogates)
     leaves = {n for n in alive if b.nodes[n].op == "product" or b.leaf(n) not in (("", ""), ("size", "1/H"))}
     used = {n for names in t[1:7] for n in names.values()}

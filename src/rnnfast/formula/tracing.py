@@ -118,8 +118,9 @@ def run(d: Declaration, options: Mapping[str, Option], training: bool, row_input
         raise NameError(text) from None
     ends = results(t, found, states, d.output)
     traced = from_graph(b, (gates, gates), map(leaves.__getitem__, states), ends, t.surrogates)
-    if alone := [gate for gate, product in traced.products.items() if product not in needed(b, ends)]:
-        text = f"expected products that the results need as well, got U.{alone[0]} @ v, which nothing else needs"
+    gates_of = {f"x.{gate}": n for gate, n in traced.x_gates.items()} | {f"U.{k} @ v": n for k, n in traced.products.items()}
+    if alone := [text for text, node in gates_of.items() if node not in needed(b, ends)]:
+        text = f"expected gates that the results need as well, got {alone[0]}, which nothing else needs"
         raise t.error(f"ops.step: surrogate: {text}", ValueError)
     if not traced.x_gates:
         raise t.error(f"expected at least one gate of x on which a result depends, such as x.{gates[0]}, got none", ValueError)
