@@ -142,6 +142,10 @@ def shared(x, U, h, c, p, q):
     return a + b * ops.mean(p * q), a * x.e + b - ops.mean(a)
 
 
+def exchange(x, U, h, c):
+    return np.tanh(x.a), c, h
+
+
 def of(formula, gates, states, *, vectors="", inputs="", draws="", output=False, rows=""):
     return locals()
 
@@ -168,6 +172,7 @@ FORMULAS = {
     "min_gru": of(min_gru, "z n", "h"),
     "cfc": of(cfc, "b t f g", "h", vectors="w", inputs="ts", rows="ts"),
     "truncated": of(truncated, "a b d e", "h c s"),
+    "exchange": of(exchange, "a", "h c", output=True),
     "shared": of(shared, "a b c d e", "h c", vectors="p q"),
 }
 
