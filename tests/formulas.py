@@ -146,6 +146,10 @@ def exchange(x, U, h, c):
     return np.tanh(x.a), c, h
 
 
+def stopped(x, U, h):
+    return np.tanh(x.a + U.a @ h) * (x.b + 0.5) * (U.b @ ops.stop_gradient(h))
+
+
 def of(formula, gates, states, *, vectors="", inputs="", draws="", output=False, rows=""):
     return locals()
 
@@ -172,6 +176,7 @@ FORMULAS = {
     "min_gru": of(min_gru, "z n", "h"),
     "cfc": of(cfc, "b t f g", "h", vectors="w", inputs="ts", rows="ts"),
     "truncated": of(truncated, "a b d e", "h c s"),
+    "stopped": of(stopped, "a b", "h"),
     "exchange": of(exchange, "a", "h c", output=True),
     "shared": of(shared, "a b c d e", "h c", vectors="p q"),
 }
