@@ -340,7 +340,7 @@ def test_traces_that_do_not_fit_each_other():
             StoredCell(description)
     for taken in ("bias_hh", "weight_ih", "record", "_form", "a b", "h"):
         named = json.loads(json.dumps(as_loaded(make("IndRNN"))).replace('"u"', json.dumps(taken)))
-        with pytest.raises(ValueError, match="cell: "):
+        with pytest.raises(ValueError, match="^cell: .*expected (another name|names)"):
             StoredCell(named)
     more = as_loaded(make("TLSTM"))
     for one in more["traces"]:
@@ -352,7 +352,7 @@ def test_traces_that_do_not_fit_each_other():
         StoredCell(more)
     three = as_loaded(make("SLSTM"))
     next(one for one in three["traces"] if one["training"])["results"].insert(0, 0)
-    with pytest.raises(ValueError, match="cell: expected"):
+    with pytest.raises(ValueError, match="cell: expected traces with the same names"):
         StoredCell(three)
 
 
@@ -367,7 +367,7 @@ def test_large_descriptions():
     nodes = description["traces"][0]["nodes"]
     first = len(nodes)
     nodes += [*(["neg", [first + i - 1], None] for i in range(3000)), ["total", [first + 2999], None]]
-    with pytest.raises(ValueError, match="cell: expected"):
+    with pytest.raises(ValueError, match="cell: expected what `save` writes of a formula, got RecursionError"):
         StoredCell(description)
     description = as_loaded(make("MGU"))
     for trace in description["traces"]:
